@@ -1,0 +1,1 @@
+//! RBAC and Node authorization as a pure decision.

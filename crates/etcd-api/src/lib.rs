@@ -1,0 +1,1 @@
+//! etcd v3 over gRPC on top of the store.

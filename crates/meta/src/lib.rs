@@ -1,0 +1,1 @@
+//! Kubernetes vocabulary without I/O.

@@ -1,0 +1,1 @@
+//! etcd's state machine, sans-IO.

@@ -1,0 +1,1 @@
+//! JSON, merge, strategic and apply patches.

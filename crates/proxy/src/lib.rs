@@ -1,0 +1,1 @@
+//! Services to iptables: a pure compiler and an applier.

@@ -1,0 +1,1 @@
+//! Queue, cache, pure placement, binder.

@@ -1,0 +1,3 @@
+//! Kubernetes in one binary, standing on three corners.
+
+fn main() {}

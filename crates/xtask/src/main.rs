@@ -1,0 +1,3 @@
+//! Code generation and checks of the house.
+
+fn main() {}
