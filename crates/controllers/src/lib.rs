@@ -1,1 +1,36 @@
-//! The controllers, one folder each.
+//! The controllers: each looks at the cluster through shared caches and moves it, by small requests, to where its
+//! objects say it should be. One folder a controller: a pure `plan.rs` that decides and a thin `mod.rs` that acts.
+//! This crate must never know the registry, the store, sockets or certificates' private keys beyond what it is handed.
+
+mod context;
+mod discovery;
+mod expectations;
+mod owners;
+mod pods;
+mod supervise;
+mod templates;
+
+mod deployment;
+mod endpointslice;
+mod namespace;
+mod replicas;
+mod rootca;
+mod serviceaccount;
+
+pub use context::{Config, Context};
+
+use supervise::Supervisor;
+
+/// Runs every controller until `context.shutdown` is cancelled. One that fails is started again after a pause.
+pub async fn run(context: Context) {
+    let mut all = Supervisor::new(context);
+    all.start("namespace", namespace::run);
+    all.start("serviceaccount", serviceaccount::run);
+    all.start("root-ca-publisher", rootca::run);
+    all.start("replicaset", replicas::replicaset::run);
+    all.start("replicationcontroller", replicas::replicationcontroller::run);
+    all.start("deployment", deployment::run);
+    all.start("endpointslice", endpointslice::slices::run);
+    all.start("endpoints", endpointslice::legacy::run);
+    all.wait().await;
+}
