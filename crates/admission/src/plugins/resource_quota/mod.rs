@@ -1,0 +1,131 @@
+//! ResourceQuota: what a namespace may use altogether. A request is charged to the quota's status when it is admitted;
+//! the quota controller corrects the number where the write then fails, or when something goes away.
+
+mod scope;
+mod usage;
+
+use async_trait::async_trait;
+use serde_json::{Map, Value};
+use tricorn_meta::Status;
+
+use super::limit_ranger::{Amounts, amounts, count};
+use crate::{Objects, Operation, Plugin, Request};
+
+/// Tries to charge one quota while others charge it too.
+const MAX_TRIES: usize = 4;
+
+/// See the module.
+pub struct ResourceQuota;
+
+fn name(quota: &Value) -> &str {
+    quota.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
+}
+
+#[async_trait]
+impl Plugin for ResourceQuota {
+    fn name(&self) -> &'static str {
+        "ResourceQuota"
+    }
+
+    fn validates(&self, request: &Request<'_>) -> bool {
+        let charged = request.subresource.is_empty() || request.is("", "pods", "resize");
+        charged
+            && !request.namespace.is_empty()
+            && !matches!(request.resource.resource.as_str(), "namespaces" | "events")
+            && match request.operation {
+                Operation::Create => request.subresource.is_empty(),
+                Operation::Update => matches!(request.resource.resource.as_str(), "pods" | "services" | "persistentvolumeclaims"),
+                _ => false,
+            }
+    }
+
+    async fn validate(&self, request: &mut Request<'_>, objects: &dyn Objects) -> Result<(), Status> {
+        let quotas = objects.list("", "resourcequotas", request.namespace).await?;
+        if quotas.is_empty() {
+            return Ok(());
+        }
+        let wanted = wanted(request);
+        for quota in &quotas {
+            if scope::matches(quota, request) {
+                charge(request, objects, quota.as_ref().clone(), &wanted).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the request uses more than before.
+fn wanted(request: &Request<'_>) -> Amounts {
+    let mut wanted = usage::of(request, request.new_object());
+    if request.operation == Operation::Update {
+        for (name, before) in usage::of(request, request.stored()) {
+            let now = wanted.get(&name).copied().unwrap_or_else(|| count(0));
+            wanted.insert(name, now - before);
+        }
+    }
+    wanted
+}
+
+/// Checks one quota and stores what it has been charged; starts over where somebody else did so meanwhile.
+async fn charge(request: &Request<'_>, objects: &dyn Objects, mut quota: Value, wanted: &Amounts) -> Result<(), Status> {
+    for _ in 0..MAX_TRIES {
+        let Some(charged) = check(request, &quota, wanted)? else { return Ok(()) };
+        if request.dry_run {
+            return Ok(());
+        }
+        match objects.update_quota_status(charged).await {
+            Ok(_) => return Ok(()),
+            Err(status) if status.is_conflict() => {}
+            Err(status) => return Err(status),
+        }
+        match objects.get_fresh("", "resourcequotas", request.namespace, name(&quota)).await? {
+            Some(fresh) => quota = fresh.as_ref().clone(),
+            None => return Ok(()),
+        }
+    }
+    Err(Status::conflict("", "resourcequotas", name(&quota), "the object has been modified; please apply your changes to the latest version and try again"))
+}
+
+/// The quota with its new usage; `None` if the request does not concern it.
+fn check(request: &Request<'_>, quota: &Value, wanted: &Amounts) -> Result<Option<Value>, Status> {
+    let hard = amounts(quota.pointer("/status/hard"));
+    let used = amounts(quota.pointer("/status/used"));
+    if request.operation == Operation::Create
+        && let Err(missing) = usage::constraints(request, &hard)
+    {
+        return Err(request.forbidden(format!("failed quota: {}: {missing}", name(quota))));
+    }
+    let concerned: Amounts = wanted.iter().filter(|(name, amount)| hard.contains_key(*name) && !amount.is_zero()).map(|(n, a)| (n.clone(), *a)).collect();
+    if concerned.is_empty() {
+        return Ok(None);
+    }
+    let unknown: Vec<&str> = concerned.keys().filter(|name| !used.contains_key(*name)).map(String::as_str).collect();
+    if !unknown.is_empty() {
+        return Err(request.forbidden(format!("status unknown for quota: {}, resources: {}", name(quota), unknown.join(","))));
+    }
+    let mut new_used: Map<String, Value> = quota.pointer("/status/used").and_then(Value::as_object).cloned().unwrap_or_default();
+    let mut exceeded = Vec::new();
+    for (name, amount) in &concerned {
+        let sum = used.get(name).map_or(*amount, |used| *used + *amount);
+        let over = hard.get(name).is_some_and(|hard| sum > *hard);
+        if over && *amount > count(0) {
+            exceeded.push(name.as_str());
+        }
+        new_used.insert(name.clone(), sum.to_string().into());
+    }
+    if !exceeded.is_empty() {
+        let told = |of: &Amounts| told(of, &exceeded);
+        let why = format!("exceeded quota: {}, requested: {}, used: {}, limited: {}", name(quota), told(&concerned), told(&used), told(&hard));
+        return Err(request.forbidden(why));
+    }
+    let mut charged = quota.clone();
+    tricorn_meta::json::set(&mut charged, "status.used", Value::Object(new_used));
+    Ok(Some(charged))
+}
+
+/// `cpu=1,memory=1Gi` of the named ones.
+fn told(amounts: &Amounts, names: &[&str]) -> String {
+    let told: Vec<String> = names.iter().map(|name| format!("{name}={}", amounts.get(*name).copied().unwrap_or_else(|| count(0)))).collect();
+    told.join(",")
+}
+
