@@ -1,0 +1,173 @@
+//! The private network of a cluster: a bridge in a namespace of its own, a cable to each host.
+//!
+//! Nothing of it is in the machine's own network, so clusters can stand side by side on the same addresses, and
+//! deleting the namespaces deletes everything: bridge, cables, addresses, filter rules.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+
+use crate::command::{run, run_with};
+use crate::error::{Error, Result};
+
+const BRIDGE: &str = "br0";
+
+/// A link that is cut: one host from another, or from everyone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    /// The host.
+    pub host: String,
+    /// The other end; none means the whole network.
+    pub peer: Option<String>,
+}
+
+impl Cut {
+    /// Whether healing `host` (towards `peer`, or altogether) ends this cut.
+    pub(crate) fn healed_by(&self, host: &str, peer: Option<&str>) -> bool {
+        let touches = |name: &str| self.host == name || self.peer.as_deref() == Some(name);
+        touches(host) && peer.is_none_or(touches)
+    }
+}
+
+/// Namespaces, bridge and cables of one cluster.
+#[derive(Clone, Debug)]
+pub struct Network {
+    id: String,
+    subnet: Ipv4Addr,
+}
+
+/// Held while namespaces are made or removed: `ip netns` prepares /run/netns itself, which two at once must not do.
+pub(crate) fn netns_lock() -> Result<Flock<std::fs::File>> {
+    let dir = std::fs::File::open("/run").map_err(|e| Error::io("open /run", e))?;
+    Flock::lock(dir, FlockArg::LockExclusive).map_err(|(_, e)| Error::io("lock /run", e.into()))
+}
+
+impl Network {
+    /// The network of the cluster `id` on `subnet` (A.B.C.0, 24 bits).
+    pub fn new(id: &str, subnet: Ipv4Addr) -> Self {
+        Self { id: id.to_owned(), subnet }
+    }
+
+    /// The name of a host's network namespace.
+    pub fn netns(&self, host: &str) -> String {
+        format!("tricorn-{}-{host}", self.id)
+    }
+
+    /// Where a namespace is mounted.
+    pub fn netns_path(name: &str) -> PathBuf {
+        PathBuf::from("/run/netns").join(name)
+    }
+
+    /// The namespace the bridge lives in; the machine's side of the network (address .1) is there.
+    pub fn hub(&self) -> String {
+        self.netns("net")
+    }
+
+    /// The address with `last` as its last octet.
+    pub fn address(&self, last: u8) -> Ipv4Addr {
+        let [a, b, c, _] = self.subnet.octets();
+        Ipv4Addr::new(a, b, c, last)
+    }
+
+    /// Makes the bridge.
+    pub async fn create(&self) -> Result<()> {
+        let hub = self.hub();
+        let what = "make the cluster's network";
+        self.add_netns(&hub).await?;
+        let gateway = format!("{}/24", self.address(1));
+        let script = format!(
+            "link add {BRIDGE} type bridge stp_state 0 forward_delay 0\naddr add {gateway} dev {BRIDGE}\n\
+             link set lo up\nlink set {BRIDGE} up\n"
+        );
+        run_with(what, &["ip", "-n", &hub, "-batch", "-"], Some(&script)).await?;
+        Ok(())
+    }
+
+    /// Makes a host's namespace and its cable.
+    pub async fn attach(&self, host: &str, address: Ipv4Addr) -> Result<()> {
+        let what = format!("connect {host} to the network");
+        let (hub, netns) = (self.hub(), self.netns(host));
+        self.add_netns(&netns).await?;
+        let cable =
+            ["ip", "link", "add", "eth0", "netns", &netns, "type", "veth", "peer", "name", host, "netns", &hub];
+        run(&what, &cable).await?;
+        let script = format!("link set dev {host} master {BRIDGE}\nlink set {host} up\n");
+        run_with(&what, &["ip", "-n", &hub, "-batch", "-"], Some(&script)).await?;
+        let script = format!(
+            "link set lo up\naddr add {address}/24 dev eth0\nlink set eth0 up\nroute add default via {}\n",
+            self.address(1)
+        );
+        run_with(&what, &["ip", "-n", &netns, "-batch", "-"], Some(&script)).await?;
+        Ok(())
+    }
+
+    async fn add_netns(&self, name: &str) -> Result<()> {
+        let lock = tokio::task::spawn_blocking(netns_lock).await.map_err(|e| Error::io("lock /run", e.into()))??;
+        let made = run("make a network namespace", &["ip", "netns", "add", name]).await;
+        drop(lock);
+        made.map(drop)
+    }
+
+    /// Makes the bridge drop what crosses `cuts`, and nothing else. The whole table is replaced at once.
+    pub async fn apply_cuts(&self, cuts: &[Cut]) -> Result<()> {
+        let mut rules = String::from("*filter\n:INPUT ACCEPT\n:FORWARD ACCEPT\n:OUTPUT ACCEPT\n");
+        for Cut { host, peer } in cuts {
+            match peer {
+                Some(peer) => {
+                    rules.push_str(&format!("-A FORWARD -i {host} -o {peer} -j DROP\n-A FORWARD -i {peer} -o {host} -j DROP\n"));
+                }
+                None => {
+                    rules.push_str(&format!("-A FORWARD -i {host} -j DROP\n-A FORWARD -o {host} -j DROP\n"));
+                    rules.push_str(&format!("-A INPUT -i {host} -j DROP\n-A OUTPUT -o {host} -j DROP\n"));
+                }
+            }
+        }
+        let net = format!("--net=/run/netns/{}", self.hub());
+        run_with("cut links", &["nsenter", &net, "ebtables-restore"], Some(&rules)).await?;
+        Ok(())
+    }
+
+    /// Delays each packet on its way to `host` by `millis` milliseconds; 0 takes the delay away.
+    pub async fn delay(&self, host: &str, millis: u64) -> Result<()> {
+        let hub = self.hub();
+        if millis == 0 {
+            // There may be none to take away.
+            let _ = run("take the delay away", &["tc", "-n", &hub, "qdisc", "del", "dev", host, "root"]).await;
+            return Ok(());
+        }
+        let (what, time) = (format!("delay packets to {host}"), format!("{millis}ms"));
+        let argv = ["tc", "-n", &hub, "qdisc", "replace", "dev", host, "root", "netem", "limit", "10000", "delay", &time];
+        match run(&what, &argv).await {
+            Err(Error::Command { outcome, .. }) if outcome.contains("qdisc kind is unknown") => {
+                Err(Error::Unsupported(format!(
+                    "{what}: this kernel cannot delay packets: it lacks netem (CONFIG_NET_SCH_NETEM, module sch_netem)"
+                )))
+            }
+            other => other.map(drop),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[test]
+    fn healing_names_a_host_a_pair_or_either_end() {
+        let pair = Cut { host: "s1".into(), peer: Some("w1".into()) };
+        assert!(pair.healed_by("s1", None) && pair.healed_by("w1", Some("s1")));
+        assert!(!pair.healed_by("s2", None) && !pair.healed_by("s1", Some("s2")));
+        let all = Cut { host: "s1".into(), peer: None };
+        assert!(all.healed_by("s1", None) && !all.healed_by("s1", Some("w1")));
+    }
+
+    #[test]
+    fn names_carry_the_cluster() {
+        let net = Network::new("00c0ffee", Ipv4Addr::new(172, 30, 0, 0));
+        assert_eq!(net.netns("s1"), "tricorn-00c0ffee-s1");
+        assert_eq!(net.address(11), Ipv4Addr::new(172, 30, 0, 11));
+    }
+}
