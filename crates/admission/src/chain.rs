@@ -36,7 +36,7 @@ impl Chain {
 
     /// The plugins that upstream enables by default, in upstream's order.
     pub fn builtin() -> Self {
-        Self { plugins: plugins::default_plugins(), external: None, last: vec![Box::new(plugins::ResourceQuota)] }
+        Self { plugins: plugins::default_plugins(), external: None, last: vec![Box::new(plugins::ResourceQuota::default())] }
     }
 
     /// Adds policies and webhooks.

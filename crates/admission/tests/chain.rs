@@ -284,3 +284,23 @@ fn a_binding_carries_the_nodes_topology() {
     let (done, _) = admit(&world, Ask { subresource: "binding", ..Ask::create("", "pods", binding) }).unwrap();
     assert_eq!(done["metadata"]["labels"], json!({"topology.kubernetes.io/zone": "z"}));
 }
+
+#[test]
+fn a_quota_is_never_overdrawn_however_many_ask_at_once() {
+    use std::sync::Arc;
+    let world = Arc::new(World::new());
+    let status = json!({"hard": {"pods": "5"}, "used": {"pods": "0"}});
+    world.put("", "resourcequotas", json!({"metadata": {"name": "q", "namespace": "a", "resourceVersion": 1}, "spec": {"hard": {"pods": "5"}}, "status": status}));
+    let chain = Arc::new(Chain::builtin());
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
+    let admitted = runtime.block_on(async {
+        let mut tasks = tokio::task::JoinSet::new();
+        for i in 0..20 {
+            let (world, chain) = (Arc::clone(&world), Arc::clone(&chain));
+            tasks.spawn(async move { world::admit_with(&chain, &world, Ask::create("", "pods", pod(&format!("p{i}")))).await.is_ok() });
+        }
+        tasks.join_all().await.into_iter().filter(|ok| *ok).count()
+    });
+    assert_eq!(admitted, 5);
+    assert_eq!(world.read("", "resourcequotas", "a", "q").unwrap()["status"]["used"]["pods"], "5");
+}

@@ -108,6 +108,12 @@ impl<'a> Ask<'a> {
 
 /// Runs the chain; answers the object and the warnings, or the refusal.
 pub fn admit(world: &World, ask: Ask<'_>) -> Result<(Value, Vec<String>), Status> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(admit_with(&Chain::builtin(), world, ask))
+}
+
+/// Runs a chain.
+pub async fn admit_with(chain: &Chain, world: &World, ask: Ask<'_>) -> Result<(Value, Vec<String>), Status> {
     let object = ask.new.clone().or_else(|| ask.old.clone()).unwrap_or_default();
     let text = |p: &str| object.pointer(p).and_then(Value::as_str).unwrap_or_default().to_owned();
     let namespace = text("/metadata/namespace");
@@ -126,8 +132,7 @@ pub fn admit(world: &World, ask: Ask<'_>) -> Result<(Value, Vec<String>), Status
             &ask.user,
         )
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let warnings = runtime.block_on(Chain::builtin().admit(&mut request, world))?;
+    let warnings = chain.admit(&mut request, world).await?;
     Ok((request.object.unwrap_or_default(), warnings))
 }
 

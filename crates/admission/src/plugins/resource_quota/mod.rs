@@ -4,18 +4,46 @@
 mod scope;
 mod usage;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
 use async_trait::async_trait;
 use serde_json::{Map, Value};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
 use tricorn_meta::Status;
 
 use super::limit_ranger::{Amounts, amounts, count};
 use crate::{Objects, Operation, Plugin, Request};
 
-/// Tries to charge one quota while others charge it too.
-const MAX_TRIES: usize = 4;
+/// Tries to charge one quota while other servers charge it too.
+const MAX_TRIES: usize = 10;
+
+/// How long a request waits for those before it in its namespace.
+const MAX_WAIT: Duration = Duration::from_secs(10);
+
+/// Requests of one namespace are charged one after another; namespaces share these many places to queue.
+const QUEUES: usize = 64;
 
 /// See the module.
-pub struct ResourceQuota;
+pub struct ResourceQuota {
+    queues: [Mutex<()>; QUEUES],
+}
+
+impl Default for ResourceQuota {
+    fn default() -> Self {
+        Self { queues: std::array::from_fn(|_| Mutex::new(())) }
+    }
+}
+
+impl ResourceQuota {
+    fn queue(&self, namespace: &str) -> &Mutex<()> {
+        let mut hasher = DefaultHasher::new();
+        namespace.hash(&mut hasher);
+        let at = hasher.finish() % QUEUES as u64;
+        &self.queues[usize::try_from(at).unwrap_or(0)]
+    }
+}
 
 fn name(quota: &Value) -> &str {
     quota.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
@@ -44,9 +72,16 @@ impl Plugin for ResourceQuota {
         if quotas.is_empty() {
             return Ok(());
         }
+        let concerned: Vec<&str> = quotas.iter().filter(|quota| scope::matches(quota, request)).map(|quota| name(quota)).collect();
+        if concerned.is_empty() {
+            return Ok(());
+        }
+        let timed_out = |_| Status::internal("resource quota evaluation timed out");
+        let _turn = timeout(MAX_WAIT, self.queue(request.namespace).lock()).await.map_err(timed_out)?;
         let wanted = wanted(request);
-        for quota in &quotas {
-            if scope::matches(quota, request) {
+        for quota in concerned {
+            // Whoever was before in the queue has charged it meanwhile.
+            if let Some(quota) = objects.get("", "resourcequotas", request.namespace, quota).await? {
                 charge(request, objects, quota.as_ref().clone(), &wanted).await?;
             }
         }
