@@ -1,1 +1,12 @@
-//! What every Kubernetes kind looks like.
+//! What every Kubernetes kind looks like: its fields and how they merge, its defaults, its rules, how it is listed and
+//! described. It must never know a socket, a file, a clock or a store: every function is a function of its inputs, and a moment in
+//! time is an argument.
+
+pub mod catalog;
+pub mod discovery;
+pub mod node;
+pub mod structure;
+
+pub use catalog::{Catalog, Resource, Subresource, catalog, definition_name, definitions};
+pub use node::{Definitions, Kind, ListType, MapType, Node, PatchStrategies};
+pub use structure::{Mismatch, mismatches, prune};
