@@ -5,6 +5,7 @@
 pub mod catalog;
 pub mod discovery;
 pub mod node;
+pub mod openapi;
 pub mod structure;
 
 pub use catalog::{Catalog, Resource, Subresource, catalog, definition_name, definitions};
