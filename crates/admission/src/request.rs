@@ -61,7 +61,14 @@ pub struct Request<'a> {
 
 impl<'a> Request<'a> {
     /// A request without objects; the remaining parts are set on it.
-    pub fn new(operation: Operation, kind: GroupVersionKind, resource: GroupVersionResource, namespace: &'a str, name: &'a str, user: &'a UserInfo) -> Self {
+    pub fn new(
+        operation: Operation,
+        kind: GroupVersionKind,
+        resource: GroupVersionResource,
+        namespace: &'a str,
+        name: &'a str,
+        user: &'a UserInfo,
+    ) -> Self {
         Self {
             operation,
             kind,

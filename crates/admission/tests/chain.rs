@@ -47,7 +47,10 @@ fn a_plain_pod_comes_out_complete() {
     let (pod, warnings) = admit(&World::new(), Ask::create("", "pods", pod("p"))).unwrap();
     assert!(warnings.is_empty());
     let spec = &pod["spec"];
-    assert_eq!((&spec["serviceAccountName"], &spec["serviceAccount"], &spec["priority"]), (&json!("default"), &json!("default"), &json!(0)));
+    assert_eq!(
+        (&spec["serviceAccountName"], &spec["serviceAccount"], &spec["priority"]),
+        (&json!("default"), &json!("default"), &json!(0))
+    );
     assert_eq!(spec["preemptionPolicy"], "PreemptLowerPriority");
     let volume = spec["volumes"][0]["name"].as_str().unwrap();
     assert!(volume.starts_with("kube-api-access-") && volume.len() == "kube-api-access-".len() + 5, "{volume}");
@@ -102,14 +105,24 @@ fn an_account_must_exist() {
 #[test]
 fn limits_are_set_and_held() {
     let world = World::new();
-    world.put("", "limitranges", json!({"metadata": {"name": "l", "namespace": "a"}, "spec": {"limits": [
-        {"type": "Container", "default": {"cpu": "500m"}, "defaultRequest": {"cpu": "100m"}, "max": {"cpu": "1"}}]}}));
+    world.put(
+        "",
+        "limitranges",
+        json!({"metadata": {"name": "l", "namespace": "a"}, "spec": {"limits": [
+        {"type": "Container", "default": {"cpu": "500m"}, "defaultRequest": {"cpu": "100m"}, "max": {"cpu": "1"}}]}}),
+    );
     let (done, _) = admit(&world, Ask::create("", "pods", pod("p"))).unwrap();
     assert_eq!(done["spec"]["containers"][0]["resources"], json!({"requests": {"cpu": "100m"}, "limits": {"cpu": "500m"}}));
-    assert_eq!(done["metadata"]["annotations"]["kubernetes.io/limit-ranger"], "LimitRanger plugin set: cpu request for container c; cpu limit for container c");
+    assert_eq!(
+        done["metadata"]["annotations"]["kubernetes.io/limit-ranger"],
+        "LimitRanger plugin set: cpu request for container c; cpu limit for container c"
+    );
     let mut large = pod("p");
     large["spec"]["containers"][0]["resources"] = json!({"limits": {"cpu": "2"}, "requests": {"cpu": "2"}});
-    assert_eq!(refused(&world, Ask::create("", "pods", large)), "pods \"p\" is forbidden: maximum cpu usage per Container is 1, but limit is 2");
+    assert_eq!(
+        refused(&world, Ask::create("", "pods", large)),
+        "pods \"p\" is forbidden: maximum cpu usage per Container is 1, but limit is 2"
+    );
 }
 
 #[test]
@@ -126,7 +139,8 @@ fn pod_security_by_namespace_label() {
     );
     let (_, warnings) = admit(&world, Ask::create("", "pods", pod("p"))).unwrap();
     assert!(warnings[0].starts_with("would violate PodSecurity \"restricted:latest\": allowPrivilegeEscalation != false"), "{warnings:?}");
-    let deployment = json!({"metadata": {"namespace": "a", "name": "d"}, "spec": {"template": {"spec": {"hostNetwork": true, "containers": []}}}});
+    let deployment =
+        json!({"metadata": {"namespace": "a", "name": "d"}, "spec": {"template": {"spec": {"hostNetwork": true, "containers": []}}}});
     let (_, warnings) = admit(&world, Ask::create("apps", "deployments", deployment)).unwrap();
     assert!(warnings[0].contains("host namespaces (hostNetwork=true)"));
 }
@@ -144,25 +158,35 @@ fn priorities_are_resolved() {
     let class = json!({"metadata": {"name": "high"}, "value": 7, "globalDefault": true, "preemptionPolicy": "Never"});
     world.put("scheduling.k8s.io", "priorityclasses", class);
     let (done, _) = admit(&world, Ask::create("", "pods", pod("p"))).unwrap();
-    assert_eq!((&done["spec"]["priorityClassName"], &done["spec"]["priority"], &done["spec"]["preemptionPolicy"]), (&json!("high"), &json!(7), &json!("Never")));
+    assert_eq!(
+        (&done["spec"]["priorityClassName"], &done["spec"]["priority"], &done["spec"]["preemptionPolicy"]),
+        (&json!("high"), &json!(7), &json!("Never"))
+    );
     let mut sent = pod("p");
     sent["spec"]["priority"] = json!(9);
-    assert!(refused(&world, Ask::create("", "pods", sent)).contains("the integer value of priority (9) must not be provided in pod spec; priority admission controller computed 7"));
+    assert!(
+        refused(&world, Ask::create("", "pods", sent))
+            .contains("the integer value of priority (9) must not be provided in pod spec; priority admission controller computed 7")
+    );
     let second = json!({"metadata": {"name": "other"}, "value": 1, "globalDefault": true});
-    assert!(refused(&world, Ask::create("scheduling.k8s.io", "priorityclasses", second)).contains("PriorityClass high is already marked as default"));
+    assert!(
+        refused(&world, Ask::create("scheduling.k8s.io", "priorityclasses", second))
+            .contains("PriorityClass high is already marked as default")
+    );
 }
 
 #[test]
 fn storage_defaults_and_protection() {
     let world = World::new();
-    let class = |name: &str, created: &str, expand: bool| {
-        json!({"metadata": {"name": name, "creationTimestamp": created, "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}, "allowVolumeExpansion": expand})
-    };
+    let class = |name: &str, created: &str, expand: bool| json!({"metadata": {"name": name, "creationTimestamp": created, "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}, "allowVolumeExpansion": expand});
     world.put("storage.k8s.io", "storageclasses", class("old", "2020-01-01T00:00:00Z", false));
     world.put("storage.k8s.io", "storageclasses", class("new", "2024-01-01T00:00:00Z", true));
     let claim = json!({"metadata": {"namespace": "a", "name": "c"}, "spec": {"resources": {"requests": {"storage": "1Gi"}}}});
     let (done, _) = admit(&world, Ask::create("", "persistentvolumeclaims", claim)).unwrap();
-    assert_eq!((&done["spec"]["storageClassName"], &done["metadata"]["finalizers"]), (&json!("new"), &json!(["kubernetes.io/pvc-protection"])));
+    assert_eq!(
+        (&done["spec"]["storageClassName"], &done["metadata"]["finalizers"]),
+        (&json!("new"), &json!(["kubernetes.io/pvc-protection"]))
+    );
     let mut larger = done.clone();
     larger["spec"]["resources"]["requests"]["storage"] = json!("2Gi");
     let resize = |old: &Value, new: &Value| Ask::update("", "persistentvolumeclaims", "", old.clone(), new.clone());
@@ -178,9 +202,16 @@ fn storage_defaults_and_protection() {
 fn quotas_are_charged_and_held() {
     let world = World::new();
     let hard = json!({"pods": "2", "requests.cpu": "1"});
-    world.put("", "resourcequotas", json!({"metadata": {"name": "q", "namespace": "a", "resourceVersion": 1}, "spec": {"hard": hard},
-        "status": {"hard": hard, "used": {"pods": "0", "requests.cpu": "0"}}}));
-    assert_eq!(refused(&world, Ask::create("", "pods", pod("p"))), "pods \"p\" is forbidden: failed quota: q: must specify requests.cpu for: c");
+    world.put(
+        "",
+        "resourcequotas",
+        json!({"metadata": {"name": "q", "namespace": "a", "resourceVersion": 1}, "spec": {"hard": hard},
+        "status": {"hard": hard, "used": {"pods": "0", "requests.cpu": "0"}}}),
+    );
+    assert_eq!(
+        refused(&world, Ask::create("", "pods", pod("p"))),
+        "pods \"p\" is forbidden: failed quota: q: must specify requests.cpu for: c"
+    );
     let sized = |name: &str, cpu: &str| {
         let mut pod = pod(name);
         pod["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": cpu}});
@@ -200,27 +231,40 @@ fn quotas_are_charged_and_held() {
 #[test]
 fn nodes_keep_to_themselves() {
     let world = World::new();
-    let running = json!({"metadata": {"namespace": "a", "name": "p", "uid": "u"}, "spec": {"nodeName": "n1", "serviceAccountName": "default"}});
+    let running =
+        json!({"metadata": {"namespace": "a", "name": "p", "uid": "u"}, "spec": {"nodeName": "n1", "serviceAccountName": "default"}});
     world.put("", "pods", running.clone());
     let mut status = running.clone();
     status["status"] = json!({"phase": "Running"});
     let report = || Ask::update("", "pods", "status", running.clone(), status.clone());
     assert!(admit(&world, report().by(node("n1"))).is_ok());
-    assert!(refused(&world, report().by(node("n2"))).contains("node \"n2\" can only update pod status for pods with spec.nodeName set to itself"));
+    assert!(
+        refused(&world, report().by(node("n2")))
+            .contains("node \"n2\" can only update pod status for pods with spec.nodeName set to itself")
+    );
 
     let own = json!({"metadata": {"name": "n1", "labels": {"kubernetes.io/hostname": "n1"}}});
     let (made, _) = admit(&world, Ask::create("", "nodes", own.clone()).by(node("n1"))).unwrap();
     assert_eq!(made["spec"]["taints"], json!([{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]));
-    assert!(refused(&world, Ask::create("", "nodes", own.clone()).by(node("n2"))).contains("node \"n2\" is not allowed to modify node \"n1\""));
+    assert!(
+        refused(&world, Ask::create("", "nodes", own.clone()).by(node("n2"))).contains("node \"n2\" is not allowed to modify node \"n1\"")
+    );
     let mut labelled = own.clone();
     labelled["metadata"]["labels"]["node-role.kubernetes.io/control-plane"] = json!("");
-    assert!(refused(&world, Ask::create("", "nodes", labelled).by(node("n1"))).contains("is not allowed to modify labels: node-role.kubernetes.io/control-plane"));
+    assert!(
+        refused(&world, Ask::create("", "nodes", labelled).by(node("n1")))
+            .contains("is not allowed to modify labels: node-role.kubernetes.io/control-plane")
+    );
     let mut untainted = made.clone();
     untainted["spec"]["taints"] = json!([]);
-    assert!(refused(&world, Ask::update("", "nodes", "", made, untainted).by(node("n1"))).contains("node \"n1\" is not allowed to modify taints"));
+    assert!(
+        refused(&world, Ask::update("", "nodes", "", made, untainted).by(node("n1")))
+            .contains("node \"n1\" is not allowed to modify taints")
+    );
 
     let token = |uid: &str| json!({"metadata": {"namespace": "a"}, "spec": {"boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": "p", "uid": uid}}});
-    let ask = |object: Value, by: &str| Ask { subresource: "token", ..Ask::create("", "serviceaccounts", object) }.named("default").by(node(by));
+    let ask =
+        |object: Value, by: &str| Ask { subresource: "token", ..Ask::create("", "serviceaccounts", object) }.named("default").by(node(by));
     assert!(admit(&world, ask(token("u"), "n1")).is_ok());
     assert!(refused(&world, ask(token("u"), "n2")).contains("node requested token bound to a pod scheduled on a different node"));
     assert!(refused(&world, ask(token("v"), "n1")).contains("does not match the UID in record"));
@@ -237,9 +281,11 @@ fn certificates_need_permission_for_the_signer() {
     let csr = json!({"metadata": {"name": "c"}, "spec": {"signerName": "example.com/s"}});
     let ask = || Ask::update("certificates.k8s.io", "certificatesigningrequests", "approval", csr.clone(), csr.clone());
     assert!(refused(&world, ask()).contains("user not permitted to approve requests with signerName \"example.com/s\""));
-    let rules = json!([{"apiGroups": ["certificates.k8s.io"], "resources": ["signers"], "resourceNames": ["example.com/*"], "verbs": ["approve"]}]);
+    let rules =
+        json!([{"apiGroups": ["certificates.k8s.io"], "resources": ["signers"], "resourceNames": ["example.com/*"], "verbs": ["approve"]}]);
     world.authorizer.apply("ClusterRole", &json!({"metadata": {"name": "r"}, "rules": rules}));
-    let binding = json!({"metadata": {"name": "b"}, "roleRef": {"kind": "ClusterRole", "name": "r"}, "subjects": [{"kind": "User", "name": "me"}]});
+    let binding =
+        json!({"metadata": {"name": "b"}, "roleRef": {"kind": "ClusterRole", "name": "r"}, "subjects": [{"kind": "User", "name": "me"}]});
     world.authorizer.apply("ClusterRoleBinding", &binding);
     assert!(admit(&world, ask()).is_ok());
     let mut signed = csr.clone();
@@ -261,7 +307,10 @@ fn no_superusers_by_certificate() {
         Ask::create("certificates.k8s.io", "certificatesigningrequests", csr)
     };
     assert!(admit(&World::new(), request("devs")).is_ok());
-    assert!(refused(&World::new(), request("system:masters")).contains("use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed"));
+    assert!(
+        refused(&World::new(), request("system:masters"))
+            .contains("use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed")
+    );
 }
 
 #[test]
@@ -270,7 +319,8 @@ fn runtime_classes_bring_overhead_and_place() {
     let mut wanting = pod("p");
     wanting["spec"]["runtimeClassName"] = json!("vm");
     assert!(refused(&world, Ask::create("", "pods", wanting.clone())).contains("pod rejected: RuntimeClass \"vm\" not found"));
-    let class = json!({"metadata": {"name": "vm"}, "overhead": {"podFixed": {"cpu": "250m"}}, "scheduling": {"nodeSelector": {"vm": "yes"}}});
+    let class =
+        json!({"metadata": {"name": "vm"}, "overhead": {"podFixed": {"cpu": "250m"}}, "scheduling": {"nodeSelector": {"vm": "yes"}}});
     world.put("node.k8s.io", "runtimeclasses", class);
     let (done, _) = admit(&world, Ask::create("", "pods", wanting)).unwrap();
     assert_eq!((&done["spec"]["overhead"], &done["spec"]["nodeSelector"]), (&json!({"cpu": "250m"}), &json!({"vm": "yes"})));
@@ -290,7 +340,11 @@ fn a_quota_is_never_overdrawn_however_many_ask_at_once() {
     use std::sync::Arc;
     let world = Arc::new(World::new());
     let status = json!({"hard": {"pods": "5"}, "used": {"pods": "0"}});
-    world.put("", "resourcequotas", json!({"metadata": {"name": "q", "namespace": "a", "resourceVersion": 1}, "spec": {"hard": {"pods": "5"}}, "status": status}));
+    world.put(
+        "",
+        "resourcequotas",
+        json!({"metadata": {"name": "q", "namespace": "a", "resourceVersion": 1}, "spec": {"hard": {"pods": "5"}}, "status": status}),
+    );
     let chain = Arc::new(Chain::builtin());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
     let admitted = runtime.block_on(async {

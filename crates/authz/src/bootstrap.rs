@@ -195,7 +195,8 @@ mod tests {
         let controllers = objects.iter().filter(of_controllers).filter(|o| o["kind"] == "ClusterRoleBinding").count();
         assert_eq!((count("ClusterRoleBinding"), controllers), (50, 38));
         for binding in objects.iter().filter(|o| o["roleRef"].is_object()) {
-            let role = objects.iter().find(|r| r["kind"] == binding["roleRef"]["kind"] && r["metadata"]["name"] == binding["roleRef"]["name"]);
+            let role =
+                objects.iter().find(|r| r["kind"] == binding["roleRef"]["kind"] && r["metadata"]["name"] == binding["roleRef"]["name"]);
             assert!(role.is_some(), "{binding}");
         }
     }
@@ -213,7 +214,14 @@ mod tests {
             (Attributes { namespace: "a", subresource: "binding", ..Attributes::resource(&scheduler, "create", "", "pods") }, true),
             (Attributes { namespace: "a", ..Attributes::resource(&scheduler, "create", "", "pods") }, false),
             (Attributes { namespace: "a", ..Attributes::resource(&deployer, "create", "apps", "replicasets") }, true),
-            (Attributes { namespace: "kube-system", name: "x", ..Attributes::resource(&scheduler, "get", "coordination.k8s.io", "leases") }, true),
+            (
+                Attributes {
+                    namespace: "kube-system",
+                    name: "x",
+                    ..Attributes::resource(&scheduler, "get", "coordination.k8s.io", "leases")
+                },
+                true,
+            ),
             (Attributes::path(&anonymous, "get", "/healthz"), true),
             (Attributes::path(&anonymous, "get", "/api"), false),
             (Attributes::path(&scheduler, "get", "/api/v1"), true),

@@ -128,7 +128,8 @@ pub(crate) fn covers(held: &Rule, wanted: &Rule) -> bool {
     };
     all(&held.api_groups, &wanted.api_groups)
         && wanted.resources.iter().all(|w| held.resources.iter().any(|h| resource(h, w)))
-        && (held.resource_names.is_empty() || (!wanted.resource_names.is_empty() && wanted.resource_names.iter().all(|n| held.resource_names.contains(n))))
+        && (held.resource_names.is_empty()
+            || (!wanted.resource_names.is_empty() && wanted.resource_names.iter().all(|n| held.resource_names.contains(n))))
 }
 
 /// Joins the verbs of rules that are otherwise the same.

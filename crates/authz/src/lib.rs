@@ -61,7 +61,9 @@ impl Authorizer {
         let node = self.nodes.authorize(request);
         let Decision::NoOpinion(why_not) = &node else { return node };
         match self.rbac.authorize(request) {
-            Decision::NoOpinion(reason) if !why_not.is_empty() && !reason.is_empty() => Decision::NoOpinion(format!("{why_not}\n{reason}").into()),
+            Decision::NoOpinion(reason) if !why_not.is_empty() && !reason.is_empty() => {
+                Decision::NoOpinion(format!("{why_not}\n{reason}").into())
+            }
             Decision::NoOpinion(reason) if reason.is_empty() => node,
             decision => decision,
         }

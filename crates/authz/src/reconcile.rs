@@ -151,7 +151,10 @@ mod tests {
 
     #[test]
     fn subjects_are_added() {
-        let wanted = bootstrap_objects().into_iter().find(|o| o["kind"] == "ClusterRoleBinding" && o["metadata"]["name"] == "cluster-admin").unwrap();
+        let wanted = bootstrap_objects()
+            .into_iter()
+            .find(|o| o["kind"] == "ClusterRoleBinding" && o["metadata"]["name"] == "cluster-admin")
+            .unwrap();
         let mut existing = wanted.clone();
         existing["subjects"] = json!([{"kind": "User", "name": "me", "apiGroup": "rbac.authorization.k8s.io"}]);
         let new = reconcile(&existing, &wanted).unwrap();

@@ -84,7 +84,8 @@ impl fmt::Display for Rule {
             ("ResourceNames", &self.resource_names),
             ("Verbs", &self.verbs),
         ];
-        let shown: Vec<String> = parts.iter().filter(|(_, list)| !list.is_empty()).map(|(name, list)| format!("{name}:{}", quoted(list))).collect();
+        let shown: Vec<String> =
+            parts.iter().filter(|(_, list)| !list.is_empty()).map(|(name, list)| format!("{name}:{}", quoted(list))).collect();
         write!(f, "{{{}}}", shown.join(", "))
     }
 }
@@ -102,13 +103,23 @@ mod tests {
 
     fn rule(groups: &[&str], resources: &[&str], names: &[&str], verbs: &[&str]) -> Rule {
         let list = |l: &[&str]| l.iter().map(|s| (*s).to_owned()).collect();
-        Rule { verbs: list(verbs), api_groups: list(groups), resources: list(resources), resource_names: list(names), non_resource_urls: vec![] }
+        Rule {
+            verbs: list(verbs),
+            api_groups: list(groups),
+            resources: list(resources),
+            resource_names: list(names),
+            non_resource_urls: vec![],
+        }
     }
 
     #[test]
     fn resources_and_names() {
         let user = UserInfo::default();
-        let asks = |verb, group, resource, subresource, name| Attributes { subresource, name, ..Attributes::resource(&user, verb, group, resource) };
+        let asks = |verb, group, resource, subresource, name| Attributes {
+            subresource,
+            name,
+            ..Attributes::resource(&user, verb, group, resource)
+        };
         let cases = [
             (rule(&[""], &["pods"], &[], &["get"]), asks("get", "", "pods", "", "a"), true),
             (rule(&[""], &["pods"], &[], &["get"]), asks("get", "", "pods", "log", "a"), false),
@@ -129,13 +140,22 @@ mod tests {
 
     #[test]
     fn paths() {
-        for (url, path, want) in [("*", "/x", true), ("/api/*", "/api/v1", true), ("/api/*", "/api", false), ("/api*", "/apis", true), ("/healthz", "/healthz/etcd", false)] {
+        for (url, path, want) in [
+            ("*", "/x", true),
+            ("/api/*", "/api/v1", true),
+            ("/api/*", "/api", false),
+            ("/api*", "/apis", true),
+            ("/healthz", "/healthz/etcd", false),
+        ] {
             assert_eq!(url_covers(url, path), want, "{url} {path}");
         }
     }
 
     #[test]
     fn told_as_upstream_tells_it() {
-        assert_eq!(rule(&[""], &["pods"], &[], &["get", "list"]).to_string(), r#"{APIGroups:[""], Resources:["pods"], Verbs:["get" "list"]}"#);
+        assert_eq!(
+            rule(&[""], &["pods"], &[], &["get", "list"]).to_string(),
+            r#"{APIGroups:[""], Resources:["pods"], Verbs:["get" "list"]}"#
+        );
     }
 }

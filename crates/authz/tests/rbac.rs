@@ -33,7 +33,10 @@ fn given_a_binding_when_it_changes_then_decisions_follow() {
     assert_eq!(rbac.authorize(&pods(&me, "get", "a")), Decision::NoOpinion("".into()));
 
     rbac.apply("RoleBinding", &binding("a", "b", "Role", "local", json!([{"kind": "Group", "name": "devs"}])));
-    assert_eq!(rbac.authorize(&pods(&me, "get", "a")), Decision::Allow(r#"RBAC: allowed by RoleBinding "b/a" of Role "local" to Group "devs""#.into()));
+    assert_eq!(
+        rbac.authorize(&pods(&me, "get", "a")),
+        Decision::Allow(r#"RBAC: allowed by RoleBinding "b/a" of Role "local" to Group "devs""#.into())
+    );
     assert!(!rbac.authorize(&pods(&me, "get", "b")).allowed(), "another namespace");
     assert!(!rbac.authorize(&pods(&me, "get", "")).allowed(), "all namespaces");
     assert!(!rbac.authorize(&pods(&me, "delete", "a")).allowed(), "another verb");
@@ -42,7 +45,10 @@ fn given_a_binding_when_it_changes_then_decisions_follow() {
     assert!(!rbac.authorize(&pods(&me, "get", "a")).allowed(), "subject replaced");
 
     let account = UserInfo::service_account("x", "robot");
-    rbac.apply("ClusterRoleBinding", &binding("", "c", "ClusterRole", "reader", json!([{"kind": "ServiceAccount", "name": "robot", "namespace": "x"}])));
+    rbac.apply(
+        "ClusterRoleBinding",
+        &binding("", "c", "ClusterRole", "reader", json!([{"kind": "ServiceAccount", "name": "robot", "namespace": "x"}])),
+    );
     let allowed = rbac.authorize(&pods(&account, "list", ""));
     assert_eq!(allowed.reason(), r#"RBAC: allowed by ClusterRoleBinding "c" of ClusterRole "reader" to ServiceAccount "robot/x""#);
     rbac.remove("ClusterRole", "", "reader");
@@ -60,7 +66,10 @@ fn a_refusal_reads_as_upstream() {
         r#"pods "p" is forbidden: User "me" cannot get resource "pods" in API group "" in the namespace "default""#
     );
     let log = Attributes { subresource: "log", ..pods(&me, "get", "") };
-    assert_eq!(log.forbidden("why").message(), r#"pods is forbidden: User "me" cannot get resource "pods/log" in API group "" at the cluster scope: why"#);
+    assert_eq!(
+        log.forbidden("why").message(),
+        r#"pods is forbidden: User "me" cannot get resource "pods/log" in API group "" at the cluster scope: why"#
+    );
     assert_eq!(Attributes::path(&me, "get", "/metrics").forbidden("").message(), r#"forbidden: User "me" cannot get path "/metrics""#);
 }
 
@@ -73,7 +82,14 @@ fn superusers_are_not_asked() {
 #[test]
 fn nobody_grants_more_than_they_hold() {
     let mut rbac = readers();
-    rbac.apply("ClusterRole", &role("", "granter", json!([{"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles"], "resourceNames": ["local"], "verbs": ["bind"]}])));
+    rbac.apply(
+        "ClusterRole",
+        &role(
+            "",
+            "granter",
+            json!([{"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles"], "resourceNames": ["local"], "verbs": ["bind"]}]),
+        ),
+    );
     rbac.apply("ClusterRoleBinding", &binding("", "r", "ClusterRole", "reader", json!([{"kind": "User", "name": "me"}])));
     let me = UserInfo::new("me", ["devs"]);
     let wider = role("a", "wider", json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "delete", "list", "create"]}]));
@@ -93,7 +109,11 @@ fn nobody_grants_more_than_they_hold() {
     assert!(rbac.check_escalation(&you, "RoleBinding", &bind, None).is_err());
     rbac.apply("ClusterRoleBinding", &binding("", "g", "ClusterRole", "granter", json!([{"kind": "User", "name": "you"}])));
     assert!(rbac.check_escalation(&you, "RoleBinding", &bind, None).is_ok(), "may bind it");
-    assert!(rbac.check_escalation(&you, "ClusterRoleBinding", &binding("", "x", "ClusterRole", "nope", json!([])), None).unwrap_err().is_not_found());
+    assert!(
+        rbac.check_escalation(&you, "ClusterRoleBinding", &binding("", "x", "ClusterRole", "nope", json!([])), None)
+            .unwrap_err()
+            .is_not_found()
+    );
     let aggregated = json!({"metadata": {"name": "all"}, "aggregationRule": {"clusterRoleSelectors": []}, "rules": []});
     assert!(rbac.check_escalation(&you, "ClusterRole", &aggregated, None).is_err());
 }

@@ -131,7 +131,14 @@ fn bare(live: &Value, applied: &Value) -> Value {
 }
 
 /// Answers conflicts, or takes the changed and removed fields from all other managers.
-fn settle(node: Node<'_>, entries: &mut [Entry], mut changes: Changes, writer: &Writer<'_>, force: bool, live: Option<&Value>) -> Result<(), Status> {
+fn settle(
+    node: Node<'_>,
+    entries: &mut [Entry],
+    mut changes: Changes,
+    writer: &Writer<'_>,
+    force: bool,
+    live: Option<&Value>,
+) -> Result<(), Status> {
     let taken = changes.taken();
     if !force {
         let allowed = live.filter(|_| writer.name() == KUBECTL).and_then(|live| applied_by_client(node, live, writer));
@@ -180,7 +187,9 @@ fn finish(entries: &mut Vec<Entry>, former: &[Entry], unchanged: bool, writer: &
     }
     entries.retain(|e| !e.fields.is_empty());
     let same = entries.as_slice() == former;
-    if (!unchanged || !same) && let Some(own) = entries.iter_mut().find(|e| e.is_of(writer, true)) {
+    if (!unchanged || !same)
+        && let Some(own) = entries.iter_mut().find(|e| e.is_of(writer, true))
+    {
         own.time = Some(writer.time.to_owned());
     }
 }
@@ -191,7 +200,9 @@ fn never_owned() -> FieldSet {
     for name in ["apiVersion", "kind", "metadata"] {
         set.insert_fields(&[name]);
     }
-    for name in ["name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields", "resourceVersion"] {
+    for name in
+        ["name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields", "resourceVersion"]
+    {
         set.insert_fields(&["metadata", name]);
     }
     set
@@ -214,7 +225,9 @@ fn drop_nulls(of: Type<'_>, value: &mut Value) {
 /// Keeps the annotation of client-side apply in step, where there is one, so that the user can go back.
 fn renew_last_applied(object: &mut Value, applied: &Value) {
     let annotations = object.get_mut("metadata").and_then(|m| m.get_mut("annotations")).and_then(Value::as_object_mut);
-    let Some(annotation) = annotations.and_then(|a| a.get_mut(LAST_APPLIED)).filter(|a| a.as_str().is_some_and(|a| !a.is_empty())) else { return };
+    let Some(annotation) = annotations.and_then(|a| a.get_mut(LAST_APPLIED)).filter(|a| a.as_str().is_some_and(|a| !a.is_empty())) else {
+        return;
+    };
     let mut applied = applied.clone();
     if let Some(own) = applied.get_mut("metadata").and_then(|m| m.get_mut("annotations")).and_then(Value::as_object_mut) {
         own.shift_remove(LAST_APPLIED);

@@ -69,7 +69,15 @@ pub(crate) fn compare(of: Type<'_>, old: &Value, new: &Value) -> Changes {
     let skip = |name: &str| {
         matches!(
             name,
-            "name" | "namespace" | "creationTimestamp" | "selfLink" | "uid" | "clusterName" | "generation" | "managedFields" | "resourceVersion"
+            "name"
+                | "namespace"
+                | "creationTimestamp"
+                | "selfLink"
+                | "uid"
+                | "clusterName"
+                | "generation"
+                | "managedFields"
+                | "resourceVersion"
         )
     };
     match (old.get("metadata").and_then(Value::as_object), new.get("metadata").and_then(Value::as_object)) {
@@ -80,7 +88,13 @@ pub(crate) fn compare(of: Type<'_>, old: &Value, new: &Value) -> Changes {
     changes
 }
 
-fn fields(of: Type<'_>, old: Option<&Map<String, Value>>, new: Option<&Map<String, Value>>, out: &mut Changes, skip: &dyn Fn(&str) -> bool) {
+fn fields(
+    of: Type<'_>,
+    old: Option<&Map<String, Value>>,
+    new: Option<&Map<String, Value>>,
+    out: &mut Changes,
+    skip: &dyn Fn(&str) -> bool,
+) {
     for (name, value) in old.into_iter().flatten() {
         if !skip(name) {
             one(|| field(name), of.field(name).0, Some(value), new.and_then(|n| n.get(name)), out);

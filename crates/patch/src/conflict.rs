@@ -43,7 +43,11 @@ impl Conflicts {
         let causes = self
             .0
             .iter()
-            .map(|c| StatusCause { reason: "FieldManagerConflict".into(), message: format!("conflict with {}", c.owner), field: c.path.clone() })
+            .map(|c| StatusCause {
+                reason: "FieldManagerConflict".into(),
+                message: format!("conflict with {}", c.owner),
+                field: c.path.clone(),
+            })
             .collect();
         Status::apply_conflict(self.message(), causes)
     }

@@ -10,12 +10,14 @@ pub const MAX_JSON_PATCH_OPERATIONS: usize = 10_000;
 ///
 /// A patch that is not well-formed is a 400; one that does not fit the object (a failed test, a missing path) a 422.
 pub fn json_patch(target: &mut Value, patch: &Value) -> Result<(), Status> {
-    let operations = patch.as_array().ok_or_else(|| Status::bad_request("error decoding patch: a JSON patch must be an array of operations"))?;
+    let operations =
+        patch.as_array().ok_or_else(|| Status::bad_request("error decoding patch: a JSON patch must be an array of operations"))?;
     if operations.len() > MAX_JSON_PATCH_OPERATIONS {
         let message = format!("The allowed maximum operations in a JSON patch is {MAX_JSON_PATCH_OPERATIONS}, got {}", operations.len());
         return Err(Status::too_large(message));
     }
-    let patch: json_patch::Patch = serde_json::from_value(patch.clone()).map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))?;
+    let patch: json_patch::Patch =
+        serde_json::from_value(patch.clone()).map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))?;
     json_patch::patch(target, &patch).map_err(|e| rejected(&e.to_string()))
 }
 
@@ -95,7 +97,12 @@ mod tests {
     }
 
     pub(crate) fn any_json() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), any::<i64>().prop_map(Value::from), "[a-c]{0,2}".prop_map(Value::from)];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            "[a-c]{0,2}".prop_map(Value::from)
+        ];
         leaf.prop_recursive(4, 32, 4, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),

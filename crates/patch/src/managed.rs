@@ -112,7 +112,14 @@ pub(crate) fn encode(entries: Vec<Entry>) -> Vec<Value> {
 
 fn encode_entry(entry: Entry) -> Value {
     let fields = entry.fields.to_fields_v1();
-    new_entry(&entry.manager, if entry.applied { "Apply" } else { "Update" }, &entry.api_version, entry.time.as_deref(), &entry.subresource, fields)
+    new_entry(
+        &entry.manager,
+        if entry.applied { "Apply" } else { "Update" },
+        &entry.api_version,
+        entry.time.as_deref(),
+        &entry.subresource,
+        fields,
+    )
 }
 
 /// An entry in its JSON form.

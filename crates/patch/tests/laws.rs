@@ -13,7 +13,12 @@ fn maybe(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Option<Va
 }
 
 fn spec() -> impl Strategy<Value = Value> {
-    let container = ("[a-c]", maybe("[x-z]".prop_map(Value::from)), prop::collection::btree_map("[m-n]", "[0-1]", 0..2), prop::collection::btree_set(80u32..83, 0..3));
+    let container = (
+        "[a-c]",
+        maybe("[x-z]".prop_map(Value::from)),
+        prop::collection::btree_map("[m-n]", "[0-1]", 0..2),
+        prop::collection::btree_set(80u32..83, 0..3),
+    );
     let container = container.prop_map(|(name, image, limits, ports)| {
         let mut c = json!({"name": name});
         if let Some(image) = image {
@@ -38,15 +43,17 @@ fn spec() -> impl Strategy<Value = Value> {
     });
     let args = prop::collection::vec("[a-b]", 0..3).prop_map(|a| json!(a));
     let strategy = prop_oneof![Just(json!({})), Just(json!({"type": "A"})), Just(json!({"type": "B", "rolling": {"surge": 1}}))];
-    (maybe((0..3i64).prop_map(Value::from)), maybe(containers), maybe(args), maybe(strategy)).prop_map(|(replicas, containers, args, strategy)| {
-        let mut spec = Map::new();
-        for (name, value) in [("replicas", replicas), ("containers", containers), ("args", args), ("strategy", strategy)] {
-            if let Some(value) = value {
-                spec.insert(name.into(), value);
+    (maybe((0..3i64).prop_map(Value::from)), maybe(containers), maybe(args), maybe(strategy)).prop_map(
+        |(replicas, containers, args, strategy)| {
+            let mut spec = Map::new();
+            for (name, value) in [("replicas", replicas), ("containers", containers), ("args", args), ("strategy", strategy)] {
+                if let Some(value) = value {
+                    spec.insert(name.into(), value);
+                }
             }
-        }
-        Value::Object(spec)
-    })
+            Value::Object(spec)
+        },
+    )
 }
 
 fn check_no_leaks(object: &Value) -> Result<(), TestCaseError> {
@@ -66,7 +73,10 @@ enum Write {
 }
 
 fn write() -> impl Strategy<Value = Write> {
-    prop_oneof![(0..3usize, spec(), any::<bool>()).prop_map(|(m, s, f)| Write::Apply(m, s, f)), (0..3usize, spec()).prop_map(|(m, s)| Write::Update(m, s))]
+    prop_oneof![
+        (0..3usize, spec(), any::<bool>()).prop_map(|(m, s, f)| Write::Apply(m, s, f)),
+        (0..3usize, spec()).prop_map(|(m, s)| Write::Update(m, s))
+    ]
 }
 
 proptest! {
@@ -179,16 +189,37 @@ fn sort_lists(value: &mut Value) {
 
 fn any_json() -> impl Strategy<Value = Value> {
     let word = prop_oneof![
-        Just("spec"), Just("metadata"), Just("containers"), Just("name"), Just("ports"), Just("port"), Just("labels"), Just("managedFields"), Just("fieldsV1"), Just("args"),
-        Just("f:spec"), Just("k:{"), Just("k:{\"name\":1}"), Just("v:"), Just("."), Just("$patch"), Just("$retainKeys"), Just("$setElementOrder/containers"), Just("operation"),
-        Just("apiVersion"), Just("fieldsType"), Just("finalizers"),
+        Just("spec"),
+        Just("metadata"),
+        Just("containers"),
+        Just("name"),
+        Just("ports"),
+        Just("port"),
+        Just("labels"),
+        Just("managedFields"),
+        Just("fieldsV1"),
+        Just("args"),
+        Just("f:spec"),
+        Just("k:{"),
+        Just("k:{\"name\":1}"),
+        Just("v:"),
+        Just("."),
+        Just("$patch"),
+        Just("$retainKeys"),
+        Just("$setElementOrder/containers"),
+        Just("operation"),
+        Just("apiVersion"),
+        Just("fieldsType"),
+        Just("finalizers"),
     ];
     let text = prop_oneof![Just("Apply"), Just("apps/v1"), Just("FieldsV1"), Just("delete"), Just("replace"), Just("merge"), Just("x")];
-    let leaf = prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), (0..3i64).prop_map(Value::from), text.prop_map(Value::from)];
+    let leaf =
+        prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), (0..3i64).prop_map(Value::from), text.prop_map(Value::from)];
     leaf.prop_recursive(6, 48, 5, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::vec((word.clone(), inner), 0..5).prop_map(|kv| Value::Object(kv.into_iter().map(|(k, v)| (k.to_owned(), v)).collect())),
+            prop::collection::vec((word.clone(), inner), 0..5)
+                .prop_map(|kv| Value::Object(kv.into_iter().map(|(k, v)| (k.to_owned(), v)).collect())),
         ]
     })
 }

@@ -107,7 +107,10 @@ fn applies_that_conflict_say_with_whom() {
     let live = created("kubectl-client-side-apply", 1, json!({"replicas": 1}));
     let refused = applied(Some(&live), "me", 2, json!({"replicas": 2}), false).unwrap_err();
     assert_eq!(refused.code(), 409);
-    assert_eq!(refused.message(), "Apply failed with 1 conflict: conflict with \"kubectl-client-side-apply\" using apps/v1: .spec.replicas");
+    assert_eq!(
+        refused.message(),
+        "Apply failed with 1 conflict: conflict with \"kubectl-client-side-apply\" using apps/v1: .spec.replicas"
+    );
     let cause = &refused.details().unwrap().causes[0];
     assert_eq!((cause.reason.as_str(), cause.field.as_str()), ("FieldManagerConflict", ".spec.replicas"));
     assert_eq!(cause.message, "conflict with \"kubectl-client-side-apply\" using apps/v1");
@@ -120,7 +123,10 @@ fn applies_that_conflict_say_with_whom() {
 
     let other = applied(None, "one", 1, json!({"replicas": 1, "containers": [{"name": "c", "image": "i"}]}), false).unwrap();
     let refused = applied(Some(&other), "two", 2, json!({"replicas": 2, "containers": [{"name": "c", "image": "j"}]}), false).unwrap_err();
-    assert_eq!(refused.message(), "Apply failed with 2 conflicts: conflicts with \"one\":\n- .spec.replicas\n- .spec.containers[name=\"c\"].image");
+    assert_eq!(
+        refused.message(),
+        "Apply failed with 2 conflicts: conflicts with \"one\":\n- .spec.replicas\n- .spec.containers[name=\"c\"].image"
+    );
 }
 
 #[test]
@@ -134,7 +140,8 @@ fn what_is_no_longer_applied_goes_if_nobody_else_wants_it() {
     )
     .unwrap();
     // Another applier holds one container too; the server has defaulted something in the other.
-    let mut live = applied(Some(&first), "other", 2, json!({"containers": [{"name": "a", "resources": {"limits": {"cpu": "1"}}}]}), false).unwrap();
+    let mut live =
+        applied(Some(&first), "other", 2, json!({"containers": [{"name": "a", "resources": {"limits": {"cpu": "1"}}}]}), false).unwrap();
     live["spec"]["containers"][1]["ports"] = json!([{"port": 1, "protocol": "TCP"}]);
     let second = applied(Some(&live), "me", 3, json!({"replicas": 1}), false).unwrap();
     assert_eq!(second["spec"], json!({"replicas": 1, "containers": [{"name": "a", "resources": {"limits": {"cpu": "1"}}}]}));
@@ -155,10 +162,13 @@ fn what_is_no_longer_applied_goes_if_nobody_else_wants_it() {
 #[test]
 fn lists_merge_by_their_type() {
     let one = applied(None, "one", 1, json!({"args": ["a"], "containers": [{"name": "a"}, {"name": "b"}]}), false).unwrap();
-    let two = applied(Some(&one), "two", 2, json!({"containers": [{"name": "x"}, {"name": "b", "image": "i"}, {"name": "y"}]}), false).unwrap();
+    let two =
+        applied(Some(&one), "two", 2, json!({"containers": [{"name": "x"}, {"name": "b", "image": "i"}, {"name": "y"}]}), false).unwrap();
     let names: Vec<&Value> = two["spec"]["containers"].as_array().unwrap().iter().map(|c| &c["name"]).collect();
     assert_eq!(names, ["a", "x", "b", "y"]);
-    assert!(applied(Some(&two), "two", 3, json!({"args": ["b"]}), false).unwrap_err().message().ends_with("conflict with \"one\": .spec.args"));
+    assert!(
+        applied(Some(&two), "two", 3, json!({"args": ["b"]}), false).unwrap_err().message().ends_with("conflict with \"one\": .spec.args")
+    );
 
     let mut config = object(json!({}));
     config.as_object_mut().unwrap().remove("spec");
@@ -174,7 +184,8 @@ fn lists_merge_by_their_type() {
 #[test]
 fn key_fields_may_be_left_to_their_defaults() {
     let live = created("m", 1, json!({"containers": [{"name": "c", "ports": [{"port": 80, "protocol": "TCP"}]}]}));
-    let new = applied(Some(&live), "me", 2, json!({"containers": [{"name": "c", "ports": [{"port": 80, "name": "http"}]}]}), false).unwrap();
+    let new =
+        applied(Some(&live), "me", 2, json!({"containers": [{"name": "c", "ports": [{"port": 80, "name": "http"}]}]}), false).unwrap();
     assert_eq!(new["spec"]["containers"][0]["ports"], json!([{"port": 80, "protocol": "TCP", "name": "http"}]));
 }
 
@@ -199,7 +210,12 @@ fn configurations_that_cannot_be_applied() {
     assert_eq!(apply(app(), None, &with_fields, &writer("me", &time), false).unwrap_err().message(), "metadata.managedFields must be nil");
     let mut other = object(json!({}));
     other["apiVersion"] = json!("apps/v2");
-    assert!(apply(app(), None, &other, &writer("me", &time), false).unwrap_err().message().contains("Specified patch version: apps/v2, expected: apps/v1"));
+    assert!(
+        apply(app(), None, &other, &writer("me", &time), false)
+            .unwrap_err()
+            .message()
+            .contains("Specified patch version: apps/v2, expected: apps/v1")
+    );
 }
 
 #[test]

@@ -29,7 +29,9 @@ fn signer(csr: &Value) -> &str {
 
 /// Whether the user holds `verb` on the signer, or on all signers of its domain.
 fn may(request: &Request<'_>, objects: &dyn Objects, verb: &str, signer: &str) -> bool {
-    let asks = |name: &str| objects.authorize(&Attributes { name, api_version: "*", ..Attributes::resource(request.user, verb, GROUP, "signers") }).allowed();
+    let asks = |name: &str| {
+        objects.authorize(&Attributes { name, api_version: "*", ..Attributes::resource(request.user, verb, GROUP, "signers") }).allowed()
+    };
     let domain = signer.split_once('/').map(|(domain, _)| format!("{domain}/*"));
     asks(signer) || domain.is_some_and(|domain| asks(&domain))
 }

@@ -87,8 +87,12 @@ impl Plugin for LimitRanger {
             let mut errors = Vec::new();
             for item in items(&range) {
                 match (kind(item), is_pod(request)) {
-                    ("Container", true) => containers(request.new_object()).for_each(|(_, c)| check(item, &requests(c), &limits(c), &mut errors)),
-                    ("Pod", true) => check(item, &pod_total(request.new_object(), "requests"), &pod_total(request.new_object(), "limits"), &mut errors),
+                    ("Container", true) => {
+                        containers(request.new_object()).for_each(|(_, c)| check(item, &requests(c), &limits(c), &mut errors))
+                    }
+                    ("Pod", true) => {
+                        check(item, &pod_total(request.new_object(), "requests"), &pod_total(request.new_object(), "limits"), &mut errors)
+                    }
                     ("PersistentVolumeClaim", false) => check_claim(item, request.new_object(), &mut errors),
                     _ => {}
                 }
@@ -211,7 +215,9 @@ fn check(item: &Value, requests: &Amounts, limits: &Amounts, errors: &mut Vec<St
     for (name, min) in amounts(item.get("min")) {
         match (requests.get(&name), limits.get(&name)) {
             (None, _) => errors.push(format!("minimum {name} usage per {what} is {min}.  No request is specified")),
-            (Some(request), _) if *request < min => errors.push(format!("minimum {name} usage per {what} is {min}, but request is {request}")),
+            (Some(request), _) if *request < min => {
+                errors.push(format!("minimum {name} usage per {what} is {min}, but request is {request}"))
+            }
             (_, Some(limit)) if *limit < min => errors.push(format!("minimum {name} usage per {what} is {min}, but limit is {limit}")),
             _ => {}
         }
@@ -220,7 +226,9 @@ fn check(item: &Value, requests: &Amounts, limits: &Amounts, errors: &mut Vec<St
         match (requests.get(&name), limits.get(&name)) {
             (_, None) => errors.push(format!("maximum {name} usage per {what} is {max}.  No limit is specified")),
             (_, Some(limit)) if *limit > max => errors.push(format!("maximum {name} usage per {what} is {max}, but limit is {limit}")),
-            (Some(request), _) if *request > max => errors.push(format!("maximum {name} usage per {what} is {max}, but request is {request}")),
+            (Some(request), _) if *request > max => {
+                errors.push(format!("maximum {name} usage per {what} is {max}, but request is {request}"))
+            }
             _ => {}
         }
     }
@@ -244,14 +252,18 @@ fn check_claim(item: &Value, claim: &Value, errors: &mut Vec<String>) {
     for (name, min) in amounts(item.get("min")) {
         match asked.get(&name) {
             None => errors.push(format!("minimum {name} usage per PersistentVolumeClaim is {min}.  No request is specified")),
-            Some(request) if *request < min => errors.push(format!("minimum {name} usage per PersistentVolumeClaim is {min}, but request is {request}")),
+            Some(request) if *request < min => {
+                errors.push(format!("minimum {name} usage per PersistentVolumeClaim is {min}, but request is {request}"))
+            }
             Some(_) => {}
         }
     }
     for (name, max) in amounts(item.get("max")) {
         match asked.get(&name) {
             None => errors.push(format!("maximum {name} usage per PersistentVolumeClaim is {max}.  No request is specified")),
-            Some(request) if *request > max => errors.push(format!("maximum {name} usage per PersistentVolumeClaim is {max}, but request is {request}")),
+            Some(request) if *request > max => {
+                errors.push(format!("maximum {name} usage per PersistentVolumeClaim is {max}, but request is {request}"))
+            }
             Some(_) => {}
         }
     }

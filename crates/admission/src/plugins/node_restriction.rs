@@ -55,7 +55,9 @@ impl Plugin for NodeRestriction {
             ("", "pods", "") => pod(request, objects, node).await,
             ("", "pods", "status") => pod_status(request, node),
             ("", "pods", "eviction") => eviction(request, objects, node).await,
-            ("", "pods", other) => Err(request.forbidden(format!("unexpected pod subresource {other:?}, only 'status' and 'eviction' are allowed"))),
+            ("", "pods", other) => {
+                Err(request.forbidden(format!("unexpected pod subresource {other:?}, only 'status' and 'eviction' are allowed")))
+            }
             ("", "nodes", "" | "status") => own_node(request, node),
             ("", "persistentvolumeclaims", "status") => claim_status(request, node),
             ("", "persistentvolumeclaims", _) => Err(request.forbidden("may only update PVC status")),
@@ -83,7 +85,10 @@ async fn pod(request: &Request<'_>, objects: &dyn Objects, node: &str) -> Result
             }
             Err(request.forbidden(format!("node {node:?} can only delete pods with spec.nodeName set to itself")))
         }
-        _ => Err(request.forbidden(format!("unexpected operation {:?}, node {node:?} can only create and delete mirror pods", request.operation.as_str()))),
+        _ => Err(request.forbidden(format!(
+            "unexpected operation {:?}, node {node:?} can only create and delete mirror pods",
+            request.operation.as_str()
+        ))),
     }
 }
 
@@ -180,7 +185,9 @@ fn own_node(request: &Request<'_>, node: &str) -> Result<(), Status> {
     if !matches!(request.operation, Operation::Create | Operation::Update) {
         return Ok(());
     }
-    if new.pointer("/spec/configSource").is_some_and(|s| !s.is_null()) && new.pointer("/spec/configSource") != old.pointer("/spec/configSource") {
+    if new.pointer("/spec/configSource").is_some_and(|s| !s.is_null())
+        && new.pointer("/spec/configSource") != old.pointer("/spec/configSource")
+    {
         return Err(request.forbidden(format!("node {node:?} is not allowed to update configSource to a new non-nil configSource")));
     }
     let forbidden = changed_labels(old, new).into_iter().filter(|l| is_reserved(l)).collect::<Vec<_>>();
@@ -225,15 +232,22 @@ fn claim_status(request: &Request<'_>, node: &str) -> Result<(), Status> {
     }
     let rest = |claim: &Value| {
         let mut claim = claim.clone();
-        for path in ["status.conditions", "status.capacity", "status.allocatedResources", "status.allocatedResourceStatuses", "metadata.managedFields", "metadata.resourceVersion"] {
+        for path in [
+            "status.conditions",
+            "status.capacity",
+            "status.allocatedResources",
+            "status.allocatedResourceStatuses",
+            "metadata.managedFields",
+            "metadata.resourceVersion",
+        ] {
             tricorn_meta::json::remove(&mut claim, path);
         }
         claim
     };
     if rest(request.stored()) != rest(request.new_object()) {
-        return Err(request.forbidden(format!(
-            "node {node:?} is not allowed to update fields other than status.quantity and status.conditions"
-        )));
+        return Err(
+            request.forbidden(format!("node {node:?} is not allowed to update fields other than status.quantity and status.conditions"))
+        );
     }
     Ok(())
 }

@@ -52,7 +52,8 @@ impl Plugin for OwnerReferencesPermissionEnforcement {
                 ..Attributes::resource(request.user, "update", group, &plural)
             };
             if !objects.authorize(&update).allowed() {
-                return Err(request.forbidden("cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers on: "));
+                return Err(request
+                    .forbidden("cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers on: "));
             }
         }
         Ok(())

@@ -87,7 +87,9 @@ fn merge_selector(request: &mut Request<'_>, scheduling: &Value) -> Result<(), S
     if let Some((key, value)) = conflict {
         let own = own.and_then(|o| o.get(key)).and_then(Value::as_str).unwrap_or_default();
         let wanted = value.as_str().unwrap_or_default();
-        return Err(request.forbidden(format!("pod rejected: conflict: runtimeClass.scheduling.nodeSelector[{key}] = {wanted}; pod.spec.nodeSelector[{key}] = {own}")));
+        return Err(request.forbidden(format!(
+            "pod rejected: conflict: runtimeClass.scheduling.nodeSelector[{key}] = {wanted}; pod.spec.nodeSelector[{key}] = {own}"
+        )));
     }
     if let Some(own) = request.object.as_mut().and_then(|pod| tricorn_meta::json::ensure_object(pod, "spec.nodeSelector")) {
         own.extend(selector.iter().map(|(key, value)| (key.clone(), value.clone())));

@@ -79,7 +79,8 @@ impl Plugin for ServiceAccount {
                 mount_token(spec, suffix);
             }
             let no_secrets = spec.get("imagePullSecrets").and_then(Value::as_array).is_none_or(Vec::is_empty);
-            if let (true, Some(secrets)) = (no_secrets, account.get("imagePullSecrets").and_then(Value::as_array).filter(|s| !s.is_empty())) {
+            if let (true, Some(secrets)) = (no_secrets, account.get("imagePullSecrets").and_then(Value::as_array).filter(|s| !s.is_empty()))
+            {
                 spec.insert("imagePullSecrets".into(), Value::Array(secrets.clone()));
             }
         }
@@ -106,7 +107,8 @@ async fn find(request: &Request<'_>, objects: &dyn Objects, name: &str) -> Resul
         Some(account) => Some(account),
         None => objects.get_fresh("", "serviceaccounts", namespace, name).await?,
     };
-    found.ok_or_else(|| request.forbidden(format!("error looking up service account {namespace}/{name}: serviceaccount {name:?} not found")))
+    found
+        .ok_or_else(|| request.forbidden(format!("error looking up service account {namespace}/{name}: serviceaccount {name:?} not found")))
 }
 
 /// A mirror pod shows a static pod, which may depend on nothing in the API.

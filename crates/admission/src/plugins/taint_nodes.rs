@@ -36,4 +36,3 @@ impl Plugin for TaintNodesByCondition {
         Ok(())
     }
 }
-

@@ -88,7 +88,16 @@ pub struct Ask<'a> {
 
 impl<'a> Ask<'a> {
     pub fn create(group: &'a str, resource: &'a str, object: Value) -> Self {
-        Self { operation: Operation::Create, group, resource, subresource: "", name: "", new: Some(object), old: None, user: UserInfo::new("me", ["devs"]) }
+        Self {
+            operation: Operation::Create,
+            group,
+            resource,
+            subresource: "",
+            name: "",
+            new: Some(object),
+            old: None,
+            user: UserInfo::new("me", ["devs"]),
+        }
     }
 
     pub fn update(group: &'a str, resource: &'a str, subresource: &'a str, old: Value, new: Value) -> Self {

@@ -66,7 +66,9 @@ impl Graph {
         let claim = |claim: &Key| reached.contains_key(&(What::Claim, claim.clone()));
         match what {
             What::Volume => self.volumes.get(name).is_some_and(|(of, _)| claim(of)),
-            What::Secret => self.volume_secrets.get(&key).is_some_and(|claims| claims.iter().any(claim)) || reached.contains_key(&(what, key)),
+            What::Secret => {
+                self.volume_secrets.get(&key).is_some_and(|claims| claims.iter().any(claim)) || reached.contains_key(&(what, key))
+            }
             _ => reached.contains_key(&(what, key)),
         }
     }

@@ -135,8 +135,12 @@ impl NodeAuthorizer {
             "create" => yes(),
             "get" | "update" | "patch" | "delete" => self.known(node, request, What::Slice),
             "list" | "watch" | "deletecollection" if selects(request, "spec.nodeName", node) => yes(),
-            "list" | "watch" | "deletecollection" => no("can only list/watch/deletecollection resourceslices with spec.nodeName field selector"),
-            _ => no("only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, delete, deletecollection"),
+            "list" | "watch" | "deletecollection" => {
+                no("can only list/watch/deletecollection resourceslices with spec.nodeName field selector")
+            }
+            _ => no(
+                "only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, delete, deletecollection",
+            ),
         }
     }
 

@@ -74,7 +74,8 @@ fn own_things_and_nothing_else() {
     let authorizer = NodeAuthorizer::new();
     let user = node("n1");
     let other = UserInfo::new("system:node:n1", ["system:authenticated"]);
-    let lease = |verb, namespace, name| Attributes { namespace, name, ..Attributes::resource(&user, verb, "coordination.k8s.io", "leases") };
+    let lease =
+        |verb, namespace, name| Attributes { namespace, name, ..Attributes::resource(&user, verb, "coordination.k8s.io", "leases") };
     let nodes = |verb, name, field_selector| Attributes { name, field_selector, ..Attributes::resource(&user, verb, "", "nodes") };
     let pods = |verb, field_selector| Attributes { field_selector, ..Attributes::resource(&user, verb, "", "pods") };
     let cases = [

@@ -116,10 +116,8 @@ mod tests {
     use serde_json::json;
 
     fn arbitrary_set() -> impl Strategy<Value = FieldSet> {
-        let path = prop::collection::vec(
-            prop_oneof![Just("f:a"), Just("f:b"), Just("k:{\"name\":\"x\"}"), Just("v:1"), Just("v:\"s\"")],
-            1..4,
-        );
+        let path =
+            prop::collection::vec(prop_oneof![Just("f:a"), Just("f:b"), Just("k:{\"name\":\"x\"}"), Just("v:1"), Just("v:\"s\"")], 1..4);
         prop::collection::vec(path, 0..8).prop_map(|paths| {
             let mut set = FieldSet::default();
             for path in paths {
@@ -175,7 +173,8 @@ mod tests {
 
     #[test]
     fn foreign_spelling_becomes_ours() {
-        let set = FieldSet::from_fields_v1(&json!({"f:ports": {"k:{ \"protocol\": \"TCP\", \"port\": 80 }": {".": {}, "f:port": {}}}})).unwrap();
+        let set =
+            FieldSet::from_fields_v1(&json!({"f:ports": {"k:{ \"protocol\": \"TCP\", \"port\": 80 }": {".": {}, "f:port": {}}}})).unwrap();
         assert_eq!(set.to_fields_v1(), json!({"f:ports": {"k:{\"port\":80,\"protocol\":\"TCP\"}": {".": {}, "f:port": {}}}}));
         assert_eq!(set.paths(), [r#".ports[port=80,protocol="TCP"]"#, r#".ports[port=80,protocol="TCP"].port"#]);
         assert!(FieldSet::from_fields_v1(&json!({"x:a": {}})).is_err());

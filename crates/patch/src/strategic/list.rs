@@ -57,7 +57,8 @@ fn merge_objects(rules: Rules<'_>, key: &str, mut existing: Vec<Value>, items: &
     }
     for item in items {
         let patch = item.as_object().ok_or_else(|| format!("cannot merge {item} into a list of maps"))?;
-        let id = patch.get(key).filter(|id| !id.is_null()).ok_or_else(|| format!("map: {item} does not contain declared merge key: {key}"))?;
+        let id =
+            patch.get(key).filter(|id| !id.is_null()).ok_or_else(|| format!("map: {item} does not contain declared merge key: {key}"))?;
         let matches = |other: &Value| other.get(key) == Some(id);
         match directive(item) {
             Some("delete") => existing.retain(|e| !matches(e)),

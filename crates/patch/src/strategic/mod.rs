@@ -39,12 +39,7 @@ pub(crate) struct Rules<'a> {
 pub(crate) fn rules<'a>(node: Option<Node<'a>>, name: &str) -> Rules<'a> {
     let Some(field) = node.and_then(|n| n.field(name).or_else(|| n.additional())) else { return Rules::default() };
     let strategies = field.patch_strategies();
-    Rules {
-        node: Some(field),
-        merge_key: field.patch_merge_key(),
-        merge: strategies.merge,
-        replace: strategies.replace,
-    }
+    Rules { node: Some(field), merge_key: field.patch_merge_key(), merge: strategies.merge, replace: strategies.replace }
 }
 
 /// Merges one object. Errors are plain texts.

@@ -27,10 +27,25 @@ fn patched(mut target: Value, patch: &Value) -> Result<Value, Status> {
 #[test]
 fn every_directive() {
     let cases = [
-        ("null removes", json!({"name": "a", "labels": {"x": "1"}}), json!({"labels": {"x": null, "y": "2"}}), json!({"name": "a", "labels": {"y": "2"}})),
+        (
+            "null removes",
+            json!({"name": "a", "labels": {"x": "1"}}),
+            json!({"labels": {"x": null, "y": "2"}}),
+            json!({"name": "a", "labels": {"y": "2"}}),
+        ),
         ("plain lists are replaced", json!({"plain": ["a", "b"]}), json!({"plain": ["c"]}), json!({"plain": ["c"]})),
-        ("primitive lists merge", json!({"finalizers": ["a", "b"]}), json!({"finalizers": ["b", "c"]}), json!({"finalizers": ["a", "b", "c"]})),
-        ("primitive deletion", json!({"finalizers": ["a", "b"]}), json!({"$deleteFromPrimitiveList/finalizers": ["a"]}), json!({"finalizers": ["b"]})),
+        (
+            "primitive lists merge",
+            json!({"finalizers": ["a", "b"]}),
+            json!({"finalizers": ["b", "c"]}),
+            json!({"finalizers": ["a", "b", "c"]}),
+        ),
+        (
+            "primitive deletion",
+            json!({"finalizers": ["a", "b"]}),
+            json!({"$deleteFromPrimitiveList/finalizers": ["a"]}),
+            json!({"finalizers": ["b"]}),
+        ),
         (
             "primitive order",
             json!({"finalizers": ["a", "b", "s"]}),
@@ -43,7 +58,12 @@ fn every_directive() {
             json!({"items": [{"name": "b", "v": 2}, {"name": "a", "env": [{"name": "Y", "value": "2"}]}]}),
             json!({"items": [{"name": "a", "v": 1, "env": [{"name": "X", "value": "1"}, {"name": "Y", "value": "2"}]}, {"name": "b", "v": 2}]}),
         ),
-        ("an element is deleted", json!({"items": [{"name": "a"}, {"name": "b"}]}), json!({"items": [{"$patch": "delete", "name": "a"}]}), json!({"items": [{"name": "b"}]})),
+        (
+            "an element is deleted",
+            json!({"items": [{"name": "a"}, {"name": "b"}]}),
+            json!({"items": [{"$patch": "delete", "name": "a"}]}),
+            json!({"items": [{"name": "b"}]}),
+        ),
         (
             "a list is replaced",
             json!({"items": [{"name": "a"}, {"name": "b"}]}),
@@ -56,11 +76,26 @@ fn every_directive() {
             json!({"$setElementOrder/items": [{"name": "c"}, {"name": "b"}, {"name": "a"}], "items": [{"name": "c", "v": 3}]}),
             json!({"items": [{"name": "server"}, {"name": "c", "v": 3}, {"name": "b"}, {"name": "a"}]}),
         ),
-        ("a map is replaced", json!({"labels": {"x": "1"}}), json!({"labels": {"$patch": "replace", "y": "2"}}), json!({"labels": {"y": "2"}})),
+        (
+            "a map is replaced",
+            json!({"labels": {"x": "1"}}),
+            json!({"labels": {"$patch": "replace", "y": "2"}}),
+            json!({"labels": {"y": "2"}}),
+        ),
         ("a map is emptied", json!({"labels": {"x": "1"}}), json!({"labels": {"$patch": "delete"}}), json!({"labels": {}})),
         ("a map with strategy replace", json!({"whole": {"x": "1"}}), json!({"whole": {"y": "2"}}), json!({"whole": {"y": "2"}})),
-        ("keys are retained", json!({"union": {"a": "1"}}), json!({"union": {"$retainKeys": ["b"], "b": "2"}}), json!({"union": {"b": "2"}})),
-        ("new parts lose nulls and directives", json!({}), json!({"union": {"$retainKeys": ["b"], "b": "2", "a": null}}), json!({"union": {"b": "2"}})),
+        (
+            "keys are retained",
+            json!({"union": {"a": "1"}}),
+            json!({"union": {"$retainKeys": ["b"], "b": "2"}}),
+            json!({"union": {"b": "2"}}),
+        ),
+        (
+            "new parts lose nulls and directives",
+            json!({}),
+            json!({"union": {"$retainKeys": ["b"], "b": "2", "a": null}}),
+            json!({"union": {"b": "2"}}),
+        ),
         ("deleting what is not there", json!({}), json!({"items": [{"$patch": "delete", "name": "a"}]}), json!({"items": []})),
     ];
     for (what, target, patch, want) in cases {

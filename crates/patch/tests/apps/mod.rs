@@ -4,8 +4,8 @@
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
-use tricorn_patch::{FieldSet, Writer, apply, reset_fields, track_update};
 use tricorn_meta::Status;
+use tricorn_patch::{FieldSet, Writer, apply, reset_fields, track_update};
 use tricorn_schema::{Definitions, Node};
 
 /// The type `App`: a Deployment cut down to one of each kind of list and map.

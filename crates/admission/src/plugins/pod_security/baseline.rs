@@ -5,7 +5,19 @@ use serde_json::Value;
 use super::check::{Pod, Violation, containers, name, quoted, security, several};
 
 const CAPABILITIES: &[&str] = &[
-    "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
+    "AUDIT_WRITE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "MKNOD",
+    "NET_BIND_SERVICE",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYS_CHROOT",
 ];
 
 const SYSCTLS: &[&str] = &[
@@ -26,7 +38,20 @@ const SYSCTLS: &[&str] = &[
 const SELINUX_TYPES: &[&str] = &["", "container_engine_t", "container_init_t", "container_kvm_t", "container_t"];
 
 pub(super) fn check(pod: &Pod<'_>) -> Vec<Violation> {
-    let rules = [app_armor, capabilities, host_namespaces, host_paths, host_ports, host_probes, privileged, proc_mount, selinux, seccomp, sysctls, windows_host];
+    let rules = [
+        app_armor,
+        capabilities,
+        host_namespaces,
+        host_paths,
+        host_ports,
+        host_probes,
+        privileged,
+        proc_mount,
+        selinux,
+        seccomp,
+        sysctls,
+        windows_host,
+    ];
     rules.iter().filter_map(|rule| rule(pod)).collect()
 }
 
@@ -54,7 +79,15 @@ fn app_armor(pod: &Pod<'_>) -> Option<Violation> {
     if !unconfined.is_empty() {
         bad.push(format!("{} must not set AppArmor profile type to \"Unconfined\"", containers(&unconfined)));
     }
-    if bad.is_empty() { None } else { violation("appArmorProfile", if bad.len() == 1 { "forbidden AppArmor profile" } else { "forbidden AppArmor profiles" }, bad.join(", ")) }
+    if bad.is_empty() {
+        None
+    } else {
+        violation(
+            "appArmorProfile",
+            if bad.len() == 1 { "forbidden AppArmor profile" } else { "forbidden AppArmor profiles" },
+            bad.join(", "),
+        )
+    }
 }
 
 fn capabilities(pod: &Pod<'_>) -> Option<Violation> {
@@ -74,7 +107,8 @@ fn capabilities(pod: &Pod<'_>) -> Option<Violation> {
 }
 
 fn host_namespaces(pod: &Pod<'_>) -> Option<Violation> {
-    let set: Vec<String> = ["hostNetwork", "hostPID", "hostIPC"].iter().filter(|f| is_true(pod.spec.get(**f))).map(|f| format!("{f}=true")).collect();
+    let set: Vec<String> =
+        ["hostNetwork", "hostPID", "hostIPC"].iter().filter(|f| is_true(pod.spec.get(**f))).map(|f| format!("{f}=true")).collect();
     if set.is_empty() { None } else { violation("hostNamespaces", "host namespaces", set.join(", ")) }
 }
 
@@ -96,7 +130,11 @@ fn host_ports(pod: &Pod<'_>) -> Option<Violation> {
     used.sort();
     used.dedup();
     let plural = if used.len() == 1 { "" } else { "s" };
-    violation("hostPorts", "hostPort", format!("{} {} hostPort{plural} {}", containers(&bad), if bad.len() == 1 { "uses" } else { "use" }, used.join(", ")))
+    violation(
+        "hostPorts",
+        "hostPort",
+        format!("{} {} hostPort{plural} {}", containers(&bad), if bad.len() == 1 { "uses" } else { "use" }, used.join(", ")),
+    )
 }
 
 fn host_probes(pod: &Pod<'_>) -> Option<Violation> {
@@ -111,7 +149,11 @@ fn host_probes(pod: &Pod<'_>) -> Option<Violation> {
     if bad.is_empty() {
         return None;
     }
-    violation("hostProbesAndHostLifecycle", "probe or lifecycle host", format!("{} must not set a host in probes or lifecycle handlers", containers(&bad)))
+    violation(
+        "hostProbesAndHostLifecycle",
+        "probe or lifecycle host",
+        format!("{} must not set a host in probes or lifecycle handlers", containers(&bad)),
+    )
 }
 
 fn privileged(pod: &Pod<'_>) -> Option<Violation> {
@@ -152,7 +194,11 @@ fn selinux(pod: &Pod<'_>) -> Option<Violation> {
     if who.is_empty() {
         return None;
     }
-    violation("seLinuxOptions", "seLinuxOptions", format!("{} set forbidden securityContext.seLinuxOptions: only known types, no user and no role may be set", who.join(" and ")))
+    violation(
+        "seLinuxOptions",
+        "seLinuxOptions",
+        format!("{} set forbidden securityContext.seLinuxOptions: only known types, no user and no role may be set", who.join(" and ")),
+    )
 }
 
 fn seccomp(pod: &Pod<'_>) -> Option<Violation> {
@@ -168,13 +214,21 @@ fn seccomp(pod: &Pod<'_>) -> Option<Violation> {
     if who.is_empty() {
         return None;
     }
-    violation("seccompProfile_baseline", "seccompProfile", format!("{} must not set securityContext.seccompProfile.type to \"Unconfined\"", who.join(" and ")))
+    violation(
+        "seccompProfile_baseline",
+        "seccompProfile",
+        format!("{} must not set securityContext.seccompProfile.type to \"Unconfined\"", who.join(" and ")),
+    )
 }
 
 fn sysctls(pod: &Pod<'_>) -> Option<Violation> {
     let set = pod.security("sysctls").and_then(Value::as_array).into_iter().flatten();
     let bad: Vec<&str> = set.map(name).filter(|s| !SYSCTLS.contains(s)).collect();
-    if bad.is_empty() { None } else { violation("sysctls", if bad.len() == 1 { "forbidden sysctl" } else { "forbidden sysctls" }, bad.join(", ")) }
+    if bad.is_empty() {
+        None
+    } else {
+        violation("sysctls", if bad.len() == 1 { "forbidden sysctl" } else { "forbidden sysctls" }, bad.join(", "))
+    }
 }
 
 fn windows_host(pod: &Pod<'_>) -> Option<Violation> {
@@ -190,5 +244,9 @@ fn windows_host(pod: &Pod<'_>) -> Option<Violation> {
     if who.is_empty() {
         return None;
     }
-    violation("windowsHostProcess", "hostProcess", format!("{} must not set securityContext.windowsOptions.hostProcess=true", who.join(" and ")))
+    violation(
+        "windowsHostProcess",
+        "hostProcess",
+        format!("{} must not set securityContext.windowsOptions.hostProcess=true", who.join(" and ")),
+    )
 }

@@ -42,7 +42,9 @@ fn template_of(request: &Request<'_>) -> Option<&'static str> {
     Some(match (request.resource.group.as_str(), request.resource.resource.as_str()) {
         ("", "pods") => "",
         ("", "podtemplates") => "/template",
-        ("", "replicationcontrollers") | ("apps", "replicasets" | "deployments" | "statefulsets" | "daemonsets") | ("batch", "jobs") => "/spec/template",
+        ("", "replicationcontrollers") | ("apps", "replicasets" | "deployments" | "statefulsets" | "daemonsets") | ("batch", "jobs") => {
+            "/spec/template"
+        }
         ("batch", "cronjobs") => "/spec/jobTemplate/spec/template",
         _ => return None,
     })
@@ -77,7 +79,9 @@ impl Plugin for PodSecurity {
         let (enforce, warn) = (level(ENFORCE), level(WARN));
         let prefix = template_of(request).unwrap_or_default();
         let spec = |object: &Value| object.pointer(&format!("{prefix}/spec")).cloned();
-        if enforce.max(warn) == Level::Privileged || (request.operation == Operation::Update && spec(request.stored()) == spec(request.new_object())) {
+        if enforce.max(warn) == Level::Privileged
+            || (request.operation == Operation::Update && spec(request.stored()) == spec(request.new_object()))
+        {
             return Ok(());
         }
         let version = |name: &str| label(&format!("{name}-version")).unwrap_or("latest").to_owned();

@@ -7,7 +7,8 @@ use super::check::{Pod, Violation, containers, name, quoted, security, several};
 /// Rules of the baseline level that a stricter one here stands in for.
 pub(super) const REPLACES: &[&str] = &["capabilities_baseline", "hostPathVolumes", "seccompProfile_baseline"];
 
-const VOLUME_KINDS: &[&str] = &["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "image", "persistentVolumeClaim", "projected", "secret"];
+const VOLUME_KINDS: &[&str] =
+    &["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "image", "persistentVolumeClaim", "projected", "secret"];
 
 pub(super) fn check(pod: &Pod<'_>) -> Vec<Violation> {
     let anywhere = [restricted_volumes, run_as_non_root, run_as_user];
@@ -56,7 +57,9 @@ fn capabilities(pod: &Pod<'_>) -> Option<Violation> {
 fn restricted_volumes(pod: &Pod<'_>) -> Option<Violation> {
     let kind = |volume: &Value| {
         let keys = volume.as_object().into_iter().flatten();
-        keys.filter(|(key, value)| *key != "name" && !value.is_null()).map(|(key, _)| key.clone()).find(|key| !VOLUME_KINDS.contains(&key.as_str()))
+        keys.filter(|(key, value)| *key != "name" && !value.is_null())
+            .map(|(key, _)| key.clone())
+            .find(|key| !VOLUME_KINDS.contains(&key.as_str()))
     };
     let bad: Vec<&str> = pod.volumes().filter(|v| kind(v).is_some()).map(name).collect();
     if bad.is_empty() {
@@ -67,7 +70,11 @@ fn restricted_volumes(pod: &Pod<'_>) -> Option<Violation> {
     kinds.dedup();
     let kinds: Vec<&str> = kinds.iter().map(String::as_str).collect();
     let (verb, noun) = (if bad.len() == 1 { "uses" } else { "use" }, if kinds.len() == 1 { "type" } else { "types" });
-    violation("restrictedVolumes", "restricted volume types", format!("{} {verb} restricted volume {noun} {}", several("volume", &bad), quoted(&kinds)))
+    violation(
+        "restrictedVolumes",
+        "restricted volume types",
+        format!("{} {verb} restricted volume {noun} {}", several("volume", &bad), quoted(&kinds)),
+    )
 }
 
 fn run_as_non_root(pod: &Pod<'_>) -> Option<Violation> {

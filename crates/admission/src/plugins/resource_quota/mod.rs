@@ -118,7 +118,12 @@ async fn charge(request: &Request<'_>, objects: &dyn Objects, mut quota: Value, 
             None => return Ok(()),
         }
     }
-    Err(Status::conflict("", "resourcequotas", name(&quota), "the object has been modified; please apply your changes to the latest version and try again"))
+    Err(Status::conflict(
+        "",
+        "resourcequotas",
+        name(&quota),
+        "the object has been modified; please apply your changes to the latest version and try again",
+    ))
 }
 
 /// The quota with its new usage; `None` if the request does not concern it.
@@ -130,7 +135,8 @@ fn check(request: &Request<'_>, quota: &Value, wanted: &Amounts) -> Result<Optio
     {
         return Err(request.forbidden(format!("failed quota: {}: {missing}", name(quota))));
     }
-    let concerned: Amounts = wanted.iter().filter(|(name, amount)| hard.contains_key(*name) && !amount.is_zero()).map(|(n, a)| (n.clone(), *a)).collect();
+    let concerned: Amounts =
+        wanted.iter().filter(|(name, amount)| hard.contains_key(*name) && !amount.is_zero()).map(|(n, a)| (n.clone(), *a)).collect();
     if concerned.is_empty() {
         return Ok(None);
     }
@@ -150,7 +156,8 @@ fn check(request: &Request<'_>, quota: &Value, wanted: &Amounts) -> Result<Optio
     }
     if !exceeded.is_empty() {
         let told = |of: &Amounts| told(of, &exceeded);
-        let why = format!("exceeded quota: {}, requested: {}, used: {}, limited: {}", name(quota), told(&concerned), told(&used), told(&hard));
+        let why =
+            format!("exceeded quota: {}, requested: {}, used: {}, limited: {}", name(quota), told(&concerned), told(&used), told(&hard));
         return Err(request.forbidden(why));
     }
     let mut charged = quota.clone();
@@ -160,7 +167,7 @@ fn check(request: &Request<'_>, quota: &Value, wanted: &Amounts) -> Result<Optio
 
 /// `cpu=1,memory=1Gi` of the named ones.
 fn told(amounts: &Amounts, names: &[&str]) -> String {
-    let told: Vec<String> = names.iter().map(|name| format!("{name}={}", amounts.get(*name).copied().unwrap_or_else(|| count(0)))).collect();
+    let told: Vec<String> =
+        names.iter().map(|name| format!("{name}={}", amounts.get(*name).copied().unwrap_or_else(|| count(0)))).collect();
     told.join(",")
 }
-

@@ -48,7 +48,8 @@ fn of_pod(pod: &Value, scope: &str, operator: &str, values: &[&str]) -> bool {
 }
 
 fn is_best_effort(pod: &Value) -> bool {
-    let containers = ["/spec/containers", "/spec/initContainers"].into_iter().filter_map(|p| pod.pointer(p).and_then(Value::as_array)).flatten();
+    let containers =
+        ["/spec/containers", "/spec/initContainers"].into_iter().filter_map(|p| pod.pointer(p).and_then(Value::as_array)).flatten();
     let mut resources = containers.map(|c| c.get("resources")).chain([pod.pointer("/spec/resources")]).flatten();
     !resources.any(|r| {
         let part = |key: &str| r.get(key).and_then(Value::as_object);

@@ -22,7 +22,10 @@ pub(super) fn of(request: &Request<'_>, object: &Value) -> Amounts {
         return usage;
     }
     let core = resource.group.is_empty();
-    if core && resource.resource == "pods" && matches!(object.pointer("/status/phase").and_then(Value::as_str), Some("Succeeded" | "Failed")) {
+    if core
+        && resource.resource == "pods"
+        && matches!(object.pointer("/status/phase").and_then(Value::as_str), Some("Succeeded" | "Failed"))
+    {
         return usage;
     }
     usage.insert(format!("count/{}", resource.group_resource()), count(1));
@@ -107,7 +110,9 @@ pub(super) fn constraints(request: &Request<'_>, hard: &Amounts) -> Result<(), S
     let mut at_pod = Amounts::new();
     compute(&amounts(pod.pointer("/spec/resources/requests")), &amounts(pod.pointer("/spec/resources/limits")), &mut at_pod);
     let mut missing: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for container in ["/spec/containers", "/spec/initContainers"].into_iter().filter_map(|p| pod.pointer(p).and_then(Value::as_array)).flatten() {
+    for container in
+        ["/spec/containers", "/spec/initContainers"].into_iter().filter_map(|p| pod.pointer(p).and_then(Value::as_array)).flatten()
+    {
         let mut own = Amounts::new();
         compute(&amounts(container.pointer("/resources/requests")), &amounts(container.pointer("/resources/limits")), &mut own);
         let name = container.get("name").and_then(Value::as_str).unwrap_or_default();
