@@ -36,3 +36,7 @@ package!(
     /// etcd's election service.
     v3electionpb, "v3electionpb"
 );
+package!(
+    /// What the members of one store say to each other, and what they keep in their logs.
+    peer, "peer"
+);
