@@ -77,7 +77,7 @@ impl Reader<'_> {
             };
             let tombstone = cursor.value().is_empty();
             let outlived = superseded.is_none_or(|by| by.main > self.compacted) && !tombstone;
-            if revision.main <= at && (revision.main >= self.compacted && (tombstone || outlived) || outlived) {
+            if revision.main <= at && (outlived || tombstone && revision.main >= self.compacted) {
                 let key = Bytes::from(key.clone());
                 let kv = if tombstone {
                     KeyValue { key, ..KeyValue::default() }

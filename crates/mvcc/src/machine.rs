@@ -149,10 +149,10 @@ impl Machine {
         let wanted = AlarmMember { member_id: request.member_id, alarm: request.alarm };
         let about = |alarm: &AlarmMember| request.alarm() == AlarmType::None || alarm.alarm == request.alarm;
         let named = match request.action() {
-            AlarmAction::Get => self.alarms.iter().filter(|alarm| about(alarm)).cloned().collect(),
+            AlarmAction::Get => self.alarms.iter().filter(|alarm| about(alarm)).copied().collect(),
             AlarmAction::Activate => {
                 if !self.alarms.contains(&wanted) {
-                    self.alarms.push(wanted.clone());
+                    self.alarms.push(wanted);
                 }
                 vec![wanted]
             }

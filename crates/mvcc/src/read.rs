@@ -11,6 +11,9 @@ use tricorn_proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use tricorn_proto::etcdserverpb::{RangeRequest, RangeResponse, ResponseHeader};
 use tricorn_proto::mvccpb::KeyValue;
 
+/// Shown each key and its record, in order, until it breaks off.
+pub(crate) type Visit<'f> = &'f mut dyn FnMut(&[u8], Record<'_>) -> Result<ControlFlow<()>>;
+
 pub(crate) const REVISION: &[u8] = b"revision";
 pub(crate) const COMPACTED: &[u8] = b"compacted";
 
@@ -72,12 +75,7 @@ impl<'v> Reader<'v> {
     }
 
     /// Shows `visit` every key of the span as it stood at `at`, in key order.
-    pub(crate) fn visit(
-        &self,
-        span: Span<'_>,
-        at: i64,
-        visit: &mut dyn FnMut(&[u8], Record<'_>) -> Result<ControlFlow<()>>,
-    ) -> Result<()> {
+    pub(crate) fn visit(&self, span: Span<'_>, at: i64, visit: Visit<'_>) -> Result<()> {
         if span.is_empty() {
             return Ok(());
         }
@@ -101,7 +99,7 @@ impl<'v> Reader<'v> {
         Ok(())
     }
 
-    fn visit_one(&self, key: &[u8], at: i64, visit: &mut dyn FnMut(&[u8], Record<'_>) -> Result<ControlFlow<()>>) -> Result<()> {
+    fn visit_one(&self, key: &[u8], at: i64, visit: Visit<'_>) -> Result<()> {
         if let Some(row) = self.current(key)? {
             let record = Record::decode(&row)?;
             if record.modified.main <= at {
@@ -122,13 +120,7 @@ impl<'v> Reader<'v> {
         Ok(())
     }
 
-    fn visit_history(
-        &self,
-        start: &[u8],
-        end: Option<&[u8]>,
-        at: i64,
-        visit: &mut dyn FnMut(&[u8], Record<'_>) -> Result<ControlFlow<()>>,
-    ) -> Result<()> {
+    fn visit_history(&self, start: &[u8], end: Option<&[u8]>, at: i64, visit: Visit<'_>) -> Result<()> {
         let mut current = self.view.scan(Table::CURRENT, start, end)?;
         let mut groups = OldGroups::new(self.view, start, end)?;
         loop {

@@ -1,1 +1,45 @@
-//! The replicated store.
+//! The replicated store: etcd's state machine on Raft. Any member takes any request; writes are durable on a quorum before
+//! they are answered, and reads are linearizable unless they say otherwise.
+//!
+//! Requests and answers are etcd's own messages. openraft and RocksDB are named here and nowhere else, and their types stay
+//! inside. This crate must never know what the keys mean: no Kubernetes, no HTTP for clients, no command line.
+
+mod config;
+mod counters;
+mod engine;
+mod error;
+mod grpc;
+mod handler;
+mod hub;
+mod identity;
+mod leadership;
+mod leases;
+mod lessor;
+mod link;
+mod log;
+mod machine;
+mod members;
+mod network;
+mod node;
+mod reads;
+mod restore;
+mod snapshot;
+mod start;
+mod state;
+mod store;
+mod types;
+mod watcher;
+
+pub use config::{Bootstrap, InitialMember, PeerListen, PeerTls, Storage, StoreConfig, Timing};
+pub use counters::{BUCKETS, Counters, TimingSnapshot};
+pub use engine::{Disk, Engine, MemoryDisk, Purpose, RocksDisk, RocksOptions};
+pub use error::{Error, Result};
+pub use handler::Handler;
+pub use leadership::Leadership;
+pub use link::{Lane, Link, LinkError, LinkResult, Transport};
+pub use members::MemberInfo;
+pub use restore::{RestoreConfig, SnapshotInfo, inspect, restore};
+pub use store::{SnapshotStream, Status, Store};
+pub use tricorn_mvcc as mvcc;
+pub use types::Member;
+pub use watcher::{WatchHandle, WatchMessage, WatchOptions, Watcher};

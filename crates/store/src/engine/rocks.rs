@@ -1,0 +1,272 @@
+//! RocksDB behind the engine trait.
+
+use super::{Disk, Engine, Purpose};
+use bytes::Bytes;
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator, FlushOptions, Options,
+    ReadOptions, SnapshotWithThreadMode, WriteBatch, WriteOptions,
+};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tricorn_mvcc::{Change, Cursor, Error, Result, Table, View};
+
+/// How much memory RocksDB may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RocksOptions {
+    /// Bytes of blocks kept in memory, shared by all engines of one disk.
+    pub cache_bytes: usize,
+    /// Bytes written before the state goes to disk by itself.
+    pub write_buffer_bytes: usize,
+}
+
+impl Default for RocksOptions {
+    fn default() -> Self {
+        Self { cache_bytes: 256 << 20, write_buffer_bytes: 64 << 20 }
+    }
+}
+
+/// A directory with RocksDB instances in it.
+pub struct RocksDisk {
+    root: PathBuf,
+    options: RocksOptions,
+    cache: Cache,
+}
+
+fn failed(error: rocksdb::Error) -> io::Error {
+    io::Error::other(error)
+}
+
+fn state(error: rocksdb::Error) -> Error {
+    Error::State(error.into_string())
+}
+
+impl RocksDisk {
+    /// A disk in `root`; nothing is made before the first engine or file is.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>, options: RocksOptions) -> Self {
+        Self { root: root.into(), options, cache: Cache::new_lru_cache(options.cache_bytes) }
+    }
+
+    fn database(&self, purpose: Purpose) -> Options {
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        options.set_max_background_jobs(2);
+        options.set_keep_log_file_num(2);
+        options.set_max_log_file_size(8 << 20);
+        options.set_max_open_files(512);
+        options.set_bytes_per_sync(1 << 20);
+        options.set_wal_bytes_per_sync(1 << 20);
+        match purpose {
+            // Old log files are dropped as soon as what they hold is purged or flushed.
+            Purpose::Log => options.set_max_total_wal_size(256 << 20),
+            Purpose::State => {
+                options.set_atomic_flush(true);
+                options.set_db_write_buffer_size(self.options.write_buffer_bytes);
+            }
+        }
+        options
+    }
+
+    fn family(&self, purpose: Purpose, table: Table) -> Options {
+        let mut options = Options::default();
+        let mut blocks = BlockBasedOptions::default();
+        blocks.set_block_cache(&self.cache);
+        blocks.set_cache_index_and_filter_blocks(true);
+        if purpose == Purpose::State && table != Table::LOG {
+            blocks.set_bloom_filter(10.0, false);
+        }
+        options.set_block_based_table_factory(&blocks);
+        options.set_compression_type(DBCompressionType::Lz4);
+        options.set_write_buffer_size(self.options.write_buffer_bytes / if purpose == Purpose::Log { 1 } else { 2 });
+        options.set_level_compaction_dynamic_level_bytes(true);
+        options
+    }
+}
+
+impl Disk for RocksDisk {
+    fn open(&self, name: &str, purpose: Purpose) -> io::Result<Arc<dyn Engine>> {
+        let path = self.root.join(name);
+        fs::create_dir_all(&path)?;
+        let families = Table::ALL.map(|table| ColumnFamilyDescriptor::new(table.name(), self.family(purpose, table)));
+        let db = DB::open_cf_descriptors(&self.database(purpose), &path, families)
+            .map_err(|error| io::Error::other(format!("open {}: {}", path.display(), error.into_string())))?;
+        Ok(Arc::new(RocksEngine { db, purpose }))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        match fs::remove_dir_all(self.root.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn engines(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        let entries = match fs::read_dir(&self.root) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(names),
+            Err(error) => return Err(error),
+        };
+        for entry in entries {
+            let entry = entry?;
+            if entry.path().join("CURRENT").is_file() {
+                names.push(entry.file_name().to_string_lossy().into_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    fn read(&self, file: &str) -> io::Result<Option<Vec<u8>>> {
+        match fs::read(self.root.join(file)) {
+            Ok(content) => Ok(Some(content)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn replace(&self, file: &str, content: &[u8]) -> io::Result<()> {
+        fs::create_dir_all(&self.root)?;
+        let path = self.root.join(file);
+        let fresh = path.with_extension("new");
+        let mut out = File::create(&fresh)?;
+        out.write_all(content)?;
+        out.sync_all()?;
+        fs::rename(&fresh, &path)?;
+        sync_dir(&self.root)
+    }
+
+    fn location(&self) -> String {
+        self.root.display().to_string()
+    }
+}
+
+fn sync_dir(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+struct RocksEngine {
+    db: DB,
+    purpose: Purpose,
+}
+
+impl RocksEngine {
+    fn family(&self, table: Table) -> Result<&ColumnFamily> {
+        self.db.cf_handle(table.name()).ok_or_else(|| Error::State(format!("no table {}", table.name())))
+    }
+
+    fn options(&self, sync: bool) -> WriteOptions {
+        let mut options = WriteOptions::default();
+        match self.purpose {
+            Purpose::Log => options.set_sync(sync),
+            Purpose::State => options.disable_wal(true),
+        }
+        options
+    }
+}
+
+impl Engine for RocksEngine {
+    fn view(&self) -> io::Result<Box<dyn View + '_>> {
+        Ok(Box::new(RocksView { engine: self, snapshot: self.db.snapshot() }))
+    }
+
+    fn write(&self, changes: Vec<Change>, sync: bool) -> io::Result<()> {
+        let mut batch = WriteBatch::default();
+        for change in &changes {
+            let family = self.family(change.table).map_err(io::Error::other)?;
+            match &change.value {
+                Some(value) => batch.put_cf(family, &change.key, value),
+                None => batch.delete_cf(family, &change.key),
+            }
+        }
+        self.db.write_opt(batch, &self.options(sync)).map_err(failed)?;
+        if sync && self.purpose == Purpose::State { self.flush() } else { Ok(()) }
+    }
+
+    fn delete_range(&self, table: Table, start: &[u8], end: &[u8]) -> io::Result<()> {
+        let family = self.family(table).map_err(io::Error::other)?;
+        let mut batch = WriteBatch::default();
+        batch.delete_range_cf(family, start, end);
+        self.db.write_opt(batch, &self.options(false)).map_err(failed)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        match self.purpose {
+            Purpose::Log => self.db.flush_wal(true).map_err(failed),
+            Purpose::State => {
+                let families = Table::ALL.iter().map(|table| self.family(*table)).collect::<Result<Vec<_>>>().map_err(io::Error::other)?;
+                let mut options = FlushOptions::default();
+                options.set_wait(true);
+                self.db.flush_cfs_opt(&families, &options).map_err(failed)
+            }
+        }
+    }
+
+    fn size(&self) -> u64 {
+        let property = |family: &ColumnFamily, name: &str| self.db.property_int_value_cf(family, name).ok().flatten().unwrap_or(0);
+        let tables = Table::ALL.iter().filter_map(|table| self.family(*table).ok());
+        tables.map(|family| property(family, "rocksdb.total-sst-files-size") + property(family, "rocksdb.cur-size-all-mem-tables")).sum()
+    }
+
+    fn reclaim(&self) -> io::Result<()> {
+        for table in Table::ALL {
+            let family = self.family(table).map_err(io::Error::other)?;
+            self.db.compact_range_cf(family, None::<&[u8]>, None::<&[u8]>);
+        }
+        Ok(())
+    }
+}
+
+struct RocksView<'a> {
+    engine: &'a RocksEngine,
+    snapshot: SnapshotWithThreadMode<'a, DB>,
+}
+
+impl View for RocksView<'_> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>> {
+        Ok(self.snapshot.get_cf(self.engine.family(table)?, key).map_err(state)?.map(Bytes::from))
+    }
+
+    fn scan<'a>(&'a self, table: Table, start: &[u8], end: Option<&[u8]>) -> Result<Box<dyn Cursor + 'a>> {
+        let mut options = ReadOptions::default();
+        if let Some(end) = end {
+            options.set_iterate_upper_bound(end);
+        }
+        let mut rows = self.snapshot.raw_iterator_cf_opt(self.engine.family(table)?, options);
+        rows.seek(start);
+        let cursor = RocksCursor { rows };
+        cursor.check()?;
+        Ok(Box::new(cursor))
+    }
+}
+
+struct RocksCursor<'a> {
+    rows: DBRawIterator<'a>,
+}
+
+impl RocksCursor<'_> {
+    fn check(&self) -> Result<()> {
+        if self.rows.valid() { Ok(()) } else { self.rows.status().map_err(state) }
+    }
+}
+
+impl Cursor for RocksCursor<'_> {
+    fn valid(&self) -> bool {
+        self.rows.valid()
+    }
+
+    fn key(&self) -> &[u8] {
+        self.rows.key().unwrap_or_default()
+    }
+
+    fn value(&self) -> &[u8] {
+        self.rows.value().unwrap_or_default()
+    }
+
+    fn advance(&mut self) -> Result<()> {
+        self.rows.next();
+        self.check()
+    }
+}

@@ -1,0 +1,219 @@
+//! The answering side.
+
+use super::{CONNECTION_WINDOW, MESSAGE_BYTES, SILENCE, STREAM_WINDOW};
+use crate::handler::Handler;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::Connected;
+use tonic::{Request, Response, Status, Streaming};
+use tricorn_proto::peer;
+use tricorn_proto::peer::peer_server::{Peer, PeerServer};
+
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// A running server.
+pub(crate) struct Served {
+    pub tasks: Vec<JoinHandle<()>>,
+}
+
+/// Serves the other members until `stop`.
+pub(crate) fn serve(
+    listeners: Vec<TcpListener>,
+    tls: Option<&Arc<rustls::ServerConfig>>,
+    handler: Arc<Handler>,
+    stop: &CancellationToken,
+) -> Served {
+    let acceptor = tls.map(|config| {
+        let mut config = rustls::ServerConfig::clone(config);
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        TlsAcceptor::from(Arc::new(config))
+    });
+    let (ready, connections) = mpsc::channel::<io::Result<Connection>>(64);
+    let mut tasks: Vec<JoinHandle<()>> =
+        listeners.into_iter().map(|listener| tokio::spawn(accept(listener, acceptor.clone(), ready.clone(), stop.clone()))).collect();
+    let service = PeerServer::new(Service { handler }).max_decoding_message_size(MESSAGE_BYTES).max_encoding_message_size(MESSAGE_BYTES);
+    let server = tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(SILENCE))
+        .http2_keepalive_timeout(Some(SILENCE))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(Some(65_536))
+        .add_service(service);
+    let stop = stop.clone();
+    tasks.push(tokio::spawn(async move {
+        // Streams of a leader never end by themselves: connections are dropped, not drained.
+        tokio::select! {
+            () = stop.cancelled() => {}
+            result = server.serve_with_incoming(ReceiverStream::new(connections)) => {
+                if let Err(error) = result {
+                    tracing::error!(%error, "serving peers failed");
+                }
+            }
+        }
+    }));
+    Served { tasks }
+}
+
+async fn accept(
+    listener: TcpListener,
+    acceptor: Option<TlsAcceptor>,
+    ready: mpsc::Sender<io::Result<Connection>>,
+    stop: CancellationToken,
+) {
+    let mut handshakes = JoinSet::new();
+    loop {
+        let stream = tokio::select! {
+            () = stop.cancelled() => return,
+            Some(_) = handshakes.join_next() => continue,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "a peer connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            },
+        };
+        handshakes.spawn(greet(stream, acceptor.clone(), ready.clone()));
+    }
+}
+
+async fn greet(stream: TcpStream, acceptor: Option<TlsAcceptor>, ready: mpsc::Sender<io::Result<Connection>>) {
+    // Latency only.
+    let _slower = stream.set_nodelay(true);
+    let connection = match acceptor {
+        None => Connection::Plain(stream),
+        Some(acceptor) => match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => Connection::Secure(Box::new(stream)),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "a peer's TLS handshake failed");
+                return;
+            }
+            Err(_) => return,
+        },
+    };
+    // Closed only when the server stops.
+    let _stopping = ready.send(Ok(connection)).await;
+}
+
+enum Connection {
+    Plain(TcpStream),
+    Secure(Box<tokio_rustls::server::TlsStream<TcpStream>>),
+}
+
+impl Connected for Connection {
+    type ConnectInfo = ();
+    fn connect_info(&self) {}
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+        buffer: &mut tokio::io::ReadBuf<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => std::pin::Pin::new(stream).poll_read(context, buffer),
+            Self::Secure(stream) => std::pin::Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+        bytes: &[u8],
+    ) -> std::task::Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => std::pin::Pin::new(stream).poll_write(context, bytes),
+            Self::Secure(stream) => std::pin::Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(self: std::pin::Pin<&mut Self>, context: &mut std::task::Context<'_>) -> std::task::Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => std::pin::Pin::new(stream).poll_flush(context),
+            Self::Secure(stream) => std::pin::Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: std::pin::Pin<&mut Self>, context: &mut std::task::Context<'_>) -> std::task::Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => std::pin::Pin::new(stream).poll_shutdown(context),
+            Self::Secure(stream) => std::pin::Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}
+
+struct Service {
+    handler: Arc<Handler>,
+}
+
+fn internal(error: impl std::fmt::Display) -> Status {
+    Status::internal(error.to_string())
+}
+
+#[tonic::async_trait]
+impl Peer for Service {
+    type AppendStream = BoxStream<'static, Result<peer::AppendReply, Status>>;
+
+    async fn append(&self, request: Request<Streaming<peer::AppendRequest>>) -> Result<Response<Self::AppendStream>, Status> {
+        let requests = request.into_inner().scan((), |(), request| alive(request));
+        let replies = self.handler.append(requests.boxed()).map(|reply| reply.map_err(internal));
+        Ok(Response::new(replies.boxed()))
+    }
+
+    async fn ask_vote(&self, request: Request<peer::VoteRequest>) -> Result<Response<peer::VoteReply>, Status> {
+        Ok(Response::new(self.handler.vote(request.into_inner()).await.map_err(internal)?))
+    }
+
+    async fn transfer(&self, request: Request<peer::TransferRequest>) -> Result<Response<peer::TransferReply>, Status> {
+        Ok(Response::new(self.handler.transfer(request.into_inner()).await.map_err(internal)?))
+    }
+
+    async fn install_snapshot(&self, request: Request<Streaming<peer::SnapshotChunk>>) -> Result<Response<peer::SnapshotReply>, Status> {
+        let chunks = request.into_inner().scan((), |(), chunk| alive(chunk));
+        Ok(Response::new(self.handler.install(chunks.boxed()).await.map_err(internal)?))
+    }
+
+    async fn forward(&self, request: Request<peer::ForwardRequest>) -> Result<Response<peer::Answer>, Status> {
+        Ok(Response::new(self.handler.forward(request.into_inner()).await))
+    }
+
+    async fn read_index(&self, _request: Request<peer::ReadIndexRequest>) -> Result<Response<peer::ReadIndexReply>, Status> {
+        Ok(Response::new(self.handler.read_index().await))
+    }
+
+    async fn keep_alive(&self, request: Request<peer::KeepAliveRequest>) -> Result<Response<peer::LeaseReply>, Status> {
+        Ok(Response::new(self.handler.keep_alive(request.into_inner().lease).await))
+    }
+
+    async fn time_left(&self, request: Request<peer::TimeLeftRequest>) -> Result<Response<peer::LeaseReply>, Status> {
+        Ok(Response::new(self.handler.time_left(request.into_inner().lease)))
+    }
+
+    async fn change(&self, request: Request<peer::ChangeRequest>) -> Result<Response<peer::ChangeReply>, Status> {
+        Ok(Response::new(self.handler.change(request.into_inner()).await))
+    }
+
+    async fn group(&self, _request: Request<peer::GroupRequest>) -> Result<Response<peer::GroupReply>, Status> {
+        Ok(Response::new(self.handler.group()))
+    }
+}
+
+/// Ends a stream at its first error: the sender has gone.
+fn alive<T>(item: Result<T, Status>) -> std::future::Ready<Option<T>> {
+    std::future::ready(item.ok())
+}

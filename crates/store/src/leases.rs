@@ -1,0 +1,152 @@
+//! Leases that need the leader: renewals, expiry, and writing down what is left.
+
+use crate::error::{Error, Result};
+use crate::lessor::Renewal;
+use crate::link::Lane;
+use crate::node::Node;
+use openraft::Instant as _;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior};
+use tricorn_proto::etcdserverpb::{LeaseCheckpoint, LeaseCheckpointRequest, LeaseRevokeRequest};
+use tricorn_proto::peer;
+use tricorn_proto::peer::command::Op;
+
+/// Between two looks for leases whose time is up.
+const PERIOD: Duration = Duration::from_millis(250);
+/// Ends proposed at one look.
+const ENDS: usize = 256;
+/// Leases written down at one look.
+const MARKS: usize = 1000;
+
+pub(crate) fn command(op: Op, fence: Option<u64>) -> peer::Command {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+    peer::Command { time_ms: now, fence, op: Some(op) }
+}
+
+/// Ends leases while this member leads.
+pub(crate) async fn drive(node: Arc<Node>) {
+    let mut ticks = tokio::time::interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = node.stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let leadership = node.leadership.borrow().clone();
+        if !leadership.is_leader {
+            continue;
+        }
+        let marks = node.state.lessor.marks(MARKS);
+        if !marks.is_empty()
+            && let Err(error) = node.write_marks(marks, leadership.term).await
+        {
+            tracing::debug!(%error, "what is left of leases could not be written down");
+        }
+        let mut ends = JoinSet::new();
+        for id in node.state.lessor.take_expired(ENDS) {
+            let node = node.clone();
+            ends.spawn(async move {
+                let revoke = command(Op::LeaseRevoke(LeaseRevokeRequest { id }), Some(leadership.term));
+                match node.propose(&revoke).await {
+                    Ok(_) | Err(Error::Refused(tricorn_mvcc::Error::LeaseNotFound)) => {}
+                    Err(error) => {
+                        tracing::debug!(lease = id, %error, "an expired lease could not be ended yet");
+                        node.state.lessor.retry(id);
+                    }
+                }
+            });
+        }
+        while ends.join_next().await.is_some() {}
+    }
+}
+
+impl Node {
+    async fn write_marks(&self, checkpoints: Vec<LeaseCheckpoint>, term: u64) -> Result<()> {
+        let request = LeaseCheckpointRequest { checkpoints };
+        self.propose(&command(Op::LeaseCheckpoint(request), Some(term))).await.map(drop)
+    }
+
+    /// Renews a lease on the leader. What was written down of its end is cleared before anybody hears of the renewal.
+    pub async fn renew_here(&self, id: i64) -> Result<Renewal> {
+        let leadership = self.leadership.borrow().clone();
+        if !leadership.is_leader || !self.heard_of_lately() {
+            return Err(Error::NotLeader);
+        }
+        let renewal = self.state.lessor.renew(id);
+        if let Renewal::Renewed { marked: true, .. } = renewal {
+            self.write_marks(vec![LeaseCheckpoint { id, remaining_ttl: 0 }], leadership.term).await?;
+        }
+        Ok(renewal)
+    }
+
+    /// Whether a quorum has confirmed this leader within an election timeout: a deposed one must not renew.
+    fn heard_of_lately(&self) -> bool {
+        if self.raft.voter_ids().all(|voter| voter == self.id) {
+            return true;
+        }
+        let Ok(leader) = self.raft.as_leader() else { return false };
+        leader.last_quorum_acked().is_some_and(|acked| acked.elapsed() < self.election_timeout)
+    }
+
+    /// Renews a lease wherever the leader is.
+    pub async fn renew(&self, id: i64) -> Result<i64> {
+        let deadline = self.deadline();
+        let mut leadership = self.leadership.subscribe();
+        loop {
+            let leader = leadership.borrow_and_update().leader;
+            match leader {
+                Some(leader) if leader == self.id => match self.renew_here(id).await {
+                    Ok(Renewal::Renewed { seconds, .. }) => return Ok(seconds),
+                    Ok(Renewal::Gone) => return Err(tricorn_mvcc::Error::LeaseNotFound.into()),
+                    Err(Error::NotLeader) => {}
+                    Err(error) => return Err(error),
+                },
+                Some(leader) => {
+                    let within = deadline.saturating_duration_since(Instant::now()).min(self.election_timeout * 2);
+                    let asked = match self.links.get(leader, Lane::Control) {
+                        Ok(link) => link.keep_alive(id, within).await,
+                        Err(error) => Err(error),
+                    };
+                    if let Ok(reply) = asked {
+                        match reply.failure.as_ref().map(Error::from_failure) {
+                            None if reply.granted == 0 => return Err(tricorn_mvcc::Error::LeaseNotFound.into()),
+                            None => return Ok(reply.granted),
+                            Some(Error::NotLeader) => {}
+                            Some(error) => return Err(error),
+                        }
+                    }
+                }
+                None => {}
+            }
+            self.await_leader(&mut leadership, deadline).await?;
+        }
+    }
+
+    /// Granted and remaining seconds, as the leader counts them; none when there is no such lease.
+    pub async fn lease_time(&self, id: i64) -> Result<Option<(i64, i64)>> {
+        let deadline = self.deadline();
+        let mut leadership = self.leadership.subscribe();
+        loop {
+            let now = leadership.borrow_and_update().clone();
+            match now.leader {
+                Some(leader) if leader == self.id && now.is_leader => return Ok(self.state.lessor.time_left(id)),
+                Some(leader) if leader != self.id => {
+                    let within = deadline.saturating_duration_since(Instant::now()).min(self.election_timeout * 2);
+                    let asked = match self.links.get(leader, Lane::Control) {
+                        Ok(link) => link.time_left(id, within).await,
+                        Err(error) => Err(error),
+                    };
+                    if let Ok(reply) = asked
+                        && reply.failure.is_none()
+                    {
+                        return Ok((reply.granted > 0).then_some((reply.granted, reply.remaining)));
+                    }
+                }
+                _ => {}
+            }
+            self.await_leader(&mut leadership, deadline).await?;
+        }
+    }
+}

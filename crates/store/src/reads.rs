@@ -1,0 +1,107 @@
+//! Linearizable reads: one question to the leader answers all readers that were waiting when it was asked.
+
+use crate::error::{Error, Result};
+use crate::link::Lane;
+use crate::node::{Attempt, Node};
+use openraft::ReadPolicy;
+use openraft::errors::{LinearizableReadError, RaftError};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+/// Readers that may wait for one question.
+pub(crate) const QUEUE: usize = 65_536;
+
+type Waiter = oneshot::Sender<Result<()>>;
+
+/// Asks in turn, for whoever has come meanwhile.
+pub(crate) async fn serve(node: Arc<Node>, mut queue: mpsc::Receiver<Waiter>) {
+    let mut waiters = Vec::new();
+    loop {
+        tokio::select! {
+            () = node.stop.cancelled() => return,
+            taken = queue.recv_many(&mut waiters, QUEUE) => if taken == 0 { return },
+        }
+        let result = node.barrier().await;
+        for waiter in waiters.drain(..) {
+            // A reader that has gone does not mind.
+            let _gone = waiter.send(result.clone());
+        }
+    }
+}
+
+impl Node {
+    /// Returns once everything that was committed when it was called has been applied here.
+    pub async fn read_barrier(&self) -> Result<()> {
+        let (waiter, ready) = oneshot::channel();
+        let deadline = self.deadline();
+        self.reads.try_send(waiter).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Error::TooManyRequests,
+            mpsc::error::TrySendError::Closed(_) => Error::Stopped,
+        })?;
+        match tokio::time::timeout_at(deadline, ready).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(Error::Stopped),
+            Err(_) => Err(Error::Timeout),
+        }
+    }
+
+    async fn barrier(&self) -> Result<()> {
+        let deadline = self.deadline();
+        let mut leadership = self.leadership.subscribe();
+        let index = loop {
+            let leader = leadership.borrow_and_update().leader;
+            let attempt = match leader {
+                Some(id) if id == self.id => self.read_index_here(deadline).await?,
+                Some(id) => self.read_index_there(id, deadline).await?,
+                None => Attempt::Again,
+            };
+            match attempt {
+                Attempt::Done(index) => break index,
+                Attempt::Again => self.await_leader(&mut leadership, deadline).await?,
+            }
+        };
+        self.await_applied(index, deadline).await
+    }
+
+    /// The index up to which a reader must have applied; only the leader knows.
+    pub async fn read_index_here(&self, deadline: Instant) -> Result<Attempt<u64>> {
+        let policy = if self.lease_reads { ReadPolicy::LeaseRead } else { ReadPolicy::ReadIndex };
+        let asked = tokio::time::timeout_at(deadline, self.raft.get_read_linearizer(policy));
+        match asked.await {
+            Err(_) => Err(Error::Timeout),
+            Ok(Ok(linearizer)) => Ok(Attempt::Done(linearizer.read_log_id().index())),
+            Ok(Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(_) | LinearizableReadError::QuorumNotEnough(_)))) => {
+                Ok(Attempt::Again)
+            }
+            Ok(Err(RaftError::Fatal(error))) => Err(self.fatal(&error)),
+        }
+    }
+
+    async fn read_index_there(&self, leader: u64, deadline: Instant) -> Result<Attempt<u64>> {
+        let Ok(link) = self.links.get(leader, Lane::Control) else { return Ok(Attempt::Again) };
+        // Asking changes nothing, so it may be asked again; a silent leader may have been replaced.
+        let within = deadline.saturating_duration_since(Instant::now()).min(self.election_timeout * 2);
+        match link.read_index(within).await {
+            Ok(reply) => match reply.failure.as_ref().map(Error::from_failure) {
+                None => Ok(Attempt::Done(reply.index)),
+                Some(Error::NotLeader | Error::Timeout | Error::LeaderChanged) => Ok(Attempt::Again),
+                Some(error) => Err(error),
+            },
+            Err(_) => Ok(Attempt::Again),
+        }
+    }
+
+    /// Waits until this member has applied `index`.
+    pub async fn await_applied(&self, index: u64, deadline: Instant) -> Result<()> {
+        let mut applied = self.state.applied.subscribe();
+        tokio::select! {
+            () = self.stop.cancelled() => Err(Error::Stopped),
+            reached = tokio::time::timeout_at(deadline, applied.wait_for(|at| at.index >= index)) => match reached {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(_)) => Err(Error::Stopped),
+                Err(_) => Err(Error::Timeout),
+            },
+        }
+    }
+}

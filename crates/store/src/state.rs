@@ -1,0 +1,329 @@
+//! The replicated state: applied by one thread, read by everybody.
+
+use crate::counters::{Counters, add};
+use crate::engine::{Disk, Engine, Purpose};
+use crate::error::{Error, Result};
+use crate::hub::{Hub, Published};
+use crate::lessor::Lessor;
+use crate::types::{
+    EntryOf, LogId, Outcome, SnapshotMeta, StoredMembers, Types, decode_command, from_wire, members_from_wire, members_to_wire, to_wire,
+};
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use openraft::EntryPayload;
+use openraft::storage::ApplyResponder;
+use prost::Message;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use tokio::sync::watch;
+use tricorn_mvcc::{Machine, Pending, Reader, Table, View};
+use tricorn_proto::peer;
+
+/// Row of the META table that says what has been applied: log id and membership.
+pub(crate) const RAFT: &[u8] = b"raft";
+/// The file that names the engine in use.
+const CURRENT: &str = "state.current";
+/// The engine a member begins with.
+pub(crate) const FIRST: &str = "state-1";
+/// Log rows looked at by one step of giving compacted space back.
+const SWEEP_ROWS: usize = 512;
+/// Bytes of rows written together.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// How far apply has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct AppliedAt {
+    pub index: u64,
+    pub term: u64,
+    pub revision: i64,
+}
+
+struct Current {
+    name: String,
+    engine: Arc<dyn Engine>,
+}
+
+/// What readers see.
+pub(crate) struct State {
+    disk: Arc<dyn Disk>,
+    current: ArcSwap<Current>,
+    compacted: AtomicI64,
+    pub applied: watch::Sender<AppliedAt>,
+    pub swept: watch::Sender<i64>,
+    pub hub: Arc<Hub>,
+    pub lessor: Arc<Lessor>,
+    counters: Arc<Counters>,
+}
+
+/// What the META row holds.
+#[derive(Clone, Default)]
+pub(crate) struct Position {
+    pub applied: Option<LogId>,
+    pub members: StoredMembers,
+}
+
+impl Position {
+    pub fn read(view: &dyn View) -> io::Result<Self> {
+        let Some(row) = view.get(Table::META, RAFT).map_err(io::Error::other)? else { return Ok(Self::default()) };
+        let meta = peer::SnapshotMeta::decode(row).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        Self::from_wire(meta)
+    }
+
+    pub fn from_wire(meta: peer::SnapshotMeta) -> io::Result<Self> {
+        let members = members_from_wire(meta.membership.unwrap_or_default())?;
+        Ok(Self { applied: meta.last.map(from_wire), members: StoredMembers::new(meta.membership_id.map(from_wire), members) })
+    }
+
+    pub fn to_wire(&self) -> peer::SnapshotMeta {
+        peer::SnapshotMeta {
+            vote: None,
+            last: self.applied.map(to_wire),
+            membership_id: self.members.log_id().map(to_wire),
+            membership: Some(members_to_wire(self.members.membership())),
+        }
+    }
+
+    pub fn meta(&self) -> SnapshotMeta {
+        SnapshotMeta { last_log_id: self.applied, last_membership: self.members.clone() }
+    }
+}
+
+impl State {
+    /// Opens the engine in use and removes what an interrupted snapshot left behind.
+    pub fn open(disk: Arc<dyn Disk>, counters: Arc<Counters>, lessor: Arc<Lessor>) -> io::Result<Self> {
+        let name = match disk.read(CURRENT)? {
+            Some(name) => String::from_utf8(name).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?,
+            None => {
+                disk.replace(CURRENT, FIRST.as_bytes())?;
+                FIRST.to_owned()
+            }
+        };
+        for other in disk.engines()? {
+            if other.starts_with("state-") && other != name {
+                disk.remove(&other)?;
+            }
+        }
+        let engine = disk.open(&name, Purpose::State)?;
+        let (revision, compacted, swept, position, leases) = {
+            let view = engine.view()?;
+            let reader = Reader::open(view.as_ref()).map_err(io::Error::other)?;
+            let swept = Pending::new(view.as_ref()).swept().map_err(io::Error::other)?;
+            let leases = reader.leases().map_err(io::Error::other)?;
+            (reader.revision(), reader.compacted(), swept, Position::read(view.as_ref())?, leases)
+        };
+        lessor.replace(leases);
+        Ok(Self {
+            hub: Arc::new(Hub::new(revision, counters.clone())),
+            applied: watch::Sender::new(at(position.applied, revision)),
+            swept: watch::Sender::new(swept),
+            compacted: AtomicI64::new(compacted),
+            current: ArcSwap::from_pointee(Current { name, engine }),
+            disk,
+            lessor,
+            counters,
+        })
+    }
+
+    pub fn engine(&self) -> Arc<dyn Engine> {
+        self.current.load().engine.clone()
+    }
+
+    pub fn compacted(&self) -> i64 {
+        self.compacted.load(Ordering::Acquire)
+    }
+
+    /// Asks something of the rows as they stand now.
+    pub fn read<T>(&self, ask: impl FnOnce(&Reader<'_>) -> tricorn_mvcc::Result<T>) -> Result<T> {
+        let engine = self.engine();
+        let view = engine.view().map_err(|error| Error::disk("read the state", &error))?;
+        let reader = Reader::open(view.as_ref())?;
+        Ok(ask(&reader)?)
+    }
+
+    pub fn position(&self) -> io::Result<Position> {
+        let engine = self.engine();
+        let view = engine.view()?;
+        Position::read(view.as_ref())
+    }
+
+    /// An engine to fill with a snapshot.
+    pub fn stage(&self) -> io::Result<Staged> {
+        let used = self.current.load().name.clone();
+        let number = used.rsplit('-').next().and_then(|number| number.parse::<u64>().ok()).unwrap_or(0);
+        let name = format!("state-{}", number + 1);
+        self.disk.remove(&name)?;
+        let engine = self.disk.open(&name, Purpose::State)?;
+        Ok(Staged { name, engine: Some(engine), disk: self.disk.clone(), kept: false })
+    }
+}
+
+fn at(applied: Option<LogId>, revision: i64) -> AppliedAt {
+    applied.map_or(AppliedAt { revision, ..AppliedAt::default() }, |id| AppliedAt { index: id.index, term: id.leader_id.term, revision })
+}
+
+/// A snapshot that has arrived and is not in use yet; dropping it removes it.
+pub(crate) struct Staged {
+    name: String,
+    engine: Option<Arc<dyn Engine>>,
+    disk: Arc<dyn Disk>,
+    kept: bool,
+}
+
+impl Staged {
+    pub fn engine(&self) -> io::Result<&Arc<dyn Engine>> {
+        self.engine.as_ref().ok_or_else(|| io::Error::other("the staged snapshot is gone"))
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        self.engine = None;
+        if let Err(error) = self.disk.remove(&self.name) {
+            tracing::warn!(engine = %self.name, %error, "could not remove an unused snapshot");
+        }
+    }
+}
+
+/// Entries and the proposers waiting for them.
+pub(crate) type Batch = Vec<(EntryOf, Option<ApplyResponder<Types>>)>;
+
+/// Owned by the apply thread: the only one that writes.
+pub(crate) struct Applier {
+    pub state: Arc<State>,
+    machine: Machine,
+    position: Position,
+    sweeping: bool,
+}
+
+impl Applier {
+    pub fn new(state: Arc<State>) -> io::Result<Self> {
+        let engine = state.engine();
+        let view = engine.view()?;
+        let machine = Machine::load(view.as_ref()).map_err(io::Error::other)?;
+        let position = Position::read(view.as_ref())?;
+        Ok(Self { machine, position, sweeping: true, state: state.clone() })
+    }
+
+    pub fn position(&self) -> &Position {
+        &self.position
+    }
+
+    /// Whether there are compacted rows to drop.
+    pub fn has_idle_work(&self) -> bool {
+        self.sweeping
+    }
+
+    /// Applies in order; rows of many entries go to the engine as one write, with the position they lead to.
+    pub fn apply(&mut self, batch: Batch) -> io::Result<()> {
+        let mut rest = batch.into_iter();
+        while rest.len() > 0 {
+            self.apply_some(&mut rest)?;
+        }
+        Ok(())
+    }
+
+    fn apply_some(&mut self, entries: &mut std::vec::IntoIter<(EntryOf, Option<ApplyResponder<Types>>)>) -> io::Result<()> {
+        let engine = self.state.engine();
+        let view = engine.view()?;
+        let mut pending = Pending::new(view.as_ref());
+        let mut published = Vec::new();
+        let mut leases = Vec::new();
+        let mut answers = Vec::new();
+        let mut commands = 0;
+        while pending.bytes() < BATCH_BYTES {
+            let Some((entry, responder)) = entries.next() else { break };
+            let outcome = match entry.payload {
+                EntryPayload::Blank => Outcome::default(),
+                EntryPayload::Membership(members) => {
+                    self.position.members = StoredMembers::new(Some(entry.log_id), members);
+                    Outcome::default()
+                }
+                EntryPayload::Normal(proposal) => {
+                    commands += 1;
+                    let command = decode_command(&proposal)?;
+                    let applied = self.machine.apply(&mut pending, &command, entry.log_id.leader_id.term);
+                    if let Err(tricorn_mvcc::Error::State(reason)) = &applied.answer {
+                        return Err(io::Error::other(format!("apply entry {}: {reason}", entry.log_id)));
+                    }
+                    if !applied.events.is_empty() {
+                        published.push(Published { revision: applied.revision, events: applied.events.into() });
+                    }
+                    leases.extend(applied.leases);
+                    Outcome(Some(applied.answer))
+                }
+            };
+            self.position.applied = Some(entry.log_id);
+            answers.extend(responder.map(|responder| (responder, outcome)));
+        }
+        pending.put(Table::META, Bytes::from_static(RAFT), self.position.to_wire().encode_to_vec().into());
+        let changes = pending.into_changes().collect();
+        let began = std::time::Instant::now();
+        engine.write(changes, false)?;
+        self.state.counters.commit.record(began.elapsed());
+        add(&self.state.counters.applied_commands, commands);
+        if self.machine.compacted() > self.state.compacted() {
+            self.state.compacted.store(self.machine.compacted(), Ordering::Release);
+            self.sweeping = true;
+        }
+        self.state.lessor.changed(&leases);
+        self.state.hub.publish(&published);
+        self.state.applied.send_replace(at(self.position.applied, self.machine.revision()));
+        for (responder, outcome) in answers {
+            responder.send(outcome);
+        }
+        Ok(())
+    }
+
+    /// Drops a few compacted rows.
+    pub fn idle(&mut self) -> io::Result<()> {
+        let engine = self.state.engine();
+        let view = engine.view()?;
+        let mut pending = Pending::new(view.as_ref());
+        let done = pending.sweep(SWEEP_ROWS).map_err(io::Error::other)?;
+        let changes: Vec<_> = pending.into_changes().collect();
+        if !changes.is_empty() {
+            engine.write(changes, false)?;
+        }
+        if done {
+            self.sweeping = false;
+            self.state.swept.send_replace(self.machine.compacted());
+        }
+        Ok(())
+    }
+
+    /// Puts a snapshot in the place of everything.
+    pub fn install(&mut self, mut staged: Staged) -> io::Result<()> {
+        let engine = staged.engine()?.clone();
+        engine.flush()?;
+        let (machine, position, leases) = {
+            let view = engine.view()?;
+            let machine = Machine::load(view.as_ref()).map_err(io::Error::other)?;
+            let leases = Reader::open(view.as_ref()).and_then(|reader| reader.leases()).map_err(io::Error::other)?;
+            (machine, Position::read(view.as_ref())?, leases)
+        };
+        let state = &self.state;
+        state.disk.replace(CURRENT, staged.name.as_bytes())?;
+        staged.kept = true;
+        let old = state.current.swap(Arc::new(Current { name: staged.name.clone(), engine }));
+        state.compacted.store(machine.compacted(), Ordering::Release);
+        state.lessor.replace(leases);
+        state.hub.replaced(machine.revision());
+        state.applied.send_replace(at(position.applied, machine.revision()));
+        self.machine = machine;
+        self.position = position;
+        self.sweeping = true;
+        let name = old.name.clone();
+        // Readers may still hold it; a directory that cannot go now goes at the next start.
+        if Arc::strong_count(&old) == 1 && Arc::strong_count(&old.engine) == 1 {
+            drop(old);
+            if let Err(error) = state.disk.remove(&name) {
+                tracing::warn!(engine = %name, %error, "could not remove the replaced state");
+            }
+        }
+        Ok(())
+    }
+}
