@@ -77,6 +77,21 @@ impl ClusterConfig {
     }
 }
 
+/// What is waited for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Condition {
+    Serving,
+    NodeReady,
+    NodeNotReady,
+}
+
+impl Condition {
+    /// Whether it cannot come true once the host's main process has ended.
+    fn needs_host(self) -> bool {
+        self != Self::NodeNotReady
+    }
+}
+
 /// A cluster that this process holds: it ends when this is dropped, or in good order with [`Cluster::down`].
 #[derive(Debug)]
 pub struct Cluster {
@@ -178,18 +193,16 @@ impl Cluster {
         let state = self.file.read()?;
         let servers: Vec<HostRecord> = state.servers().cloned().collect();
         // An earlier run's members need each other for a quorum, so they start together; new ones join one by one.
-        let known = servers.iter().all(|s| launch::server_kubeconfig(self.dir(), &s.name).is_file());
-        if known {
+        let known: Vec<_> = servers.iter().filter(|s| launch::known_server(self.dir(), &s.name)).collect();
+        if !known.is_empty() {
             progress.step("Starting the servers again");
-            for server in &servers {
+            for server in &known {
                 control::start(&self.file, &server.name).await?;
             }
         }
         for server in &servers {
             progress.step(&format!("Starting server {} ({})", server.name, server.address));
-            if !known {
-                control::start(&self.file, &server.name).await?;
-            }
+            control::start(&self.file, &server.name).await?;
             self.server_ready(&server.name).await?;
         }
         self.publish()?;
@@ -240,68 +253,64 @@ impl Cluster {
 
     /// Waits until a server answers /readyz; fails at once when its process has ended.
     pub async fn server_ready(&self, name: &str) -> Result<()> {
-        self.wait(name, format!("{name} to be ready"), async |host: &HostRecord| {
-            let access = self.access().map_err(|e| e.to_string())?;
-            match access.get(host.address.into(), "/readyz", ASK).await {
+        self.wait(name, Condition::Serving).await
+    }
+
+    /// Waits until the API shows node `name` with Ready True, or, for `ready` false, anything else.
+    pub async fn node_ready(&self, name: &str, ready: bool) -> Result<()> {
+        self.wait(name, if ready { Condition::NodeReady } else { Condition::NodeNotReady }).await
+    }
+
+    /// Waits until `condition` holds for host `name`, the deadline comes, or the host's main process ends on its own.
+    async fn wait(&self, name: &str, condition: Condition) -> Result<()> {
+        let begin = Instant::now();
+        loop {
+            let state = self.file.read()?;
+            let host = state.host(name)?;
+            if let (true, Some(status)) = (condition.needs_host(), &host.last_exit) {
+                return Err(host::ended(name, status, &launch::log_file(self.dir(), host)));
+            }
+            let Err(problem) = self.holds(condition, &state, host).await else { return Ok(()) };
+            if begin.elapsed() > self.config.deadline {
+                let what = match condition {
+                    Condition::Serving => format!("{name} to be ready"),
+                    Condition::NodeReady => format!("node {name} to be Ready"),
+                    Condition::NodeNotReady => format!("node {name} to be NotReady"),
+                };
+                let hint_text = format!("{problem}; see {}/logs", self.dir().display());
+                return Err(Error::Timeout { what, after: self.config.deadline, hint_text });
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Whether `condition` holds; if not, what there is instead.
+    async fn holds(
+        &self,
+        condition: Condition,
+        state: &ClusterState,
+        host: &HostRecord,
+    ) -> std::result::Result<(), String> {
+        let access = self.access().map_err(|e| e.to_string())?;
+        if condition == Condition::Serving {
+            return match access.get(host.address.into(), "/readyz", ASK).await {
                 Ok((200, _)) => Ok(()),
                 Ok((code, body)) => {
                     let said: String = String::from_utf8_lossy(&body).chars().take(200).collect();
                     Err(format!("/readyz answers {code}: {said}"))
                 }
                 Err(e) => Err(e.to_string()),
-            }
-        })
-        .await
-    }
-
-    /// Waits until the API shows node `name` with Ready True, or, for `ready` false, anything else.
-    pub async fn node_ready(&self, name: &str, ready: bool) -> Result<()> {
-        let servers: Vec<Ipv4Addr> = self.file.read()?.servers().map(|s| s.address).collect();
-        let word = if ready { "Ready" } else { "NotReady" };
-        let watched = if ready { name } else { "" };
-        self.wait(watched, format!("node {name} to be {word}"), async |_: &HostRecord| {
-            let access = self.access().map_err(|e| e.to_string())?;
-            let mut last = "no server answers".to_owned();
-            for server in &servers {
-                match access.json((*server).into(), &format!("/api/v1/nodes/{name}"), ASK).await {
-                    Ok(node) if is_ready(&node) == ready => return Ok(()),
-                    Ok(_) => return Err(format!("it is {}", if ready { "NotReady" } else { "Ready" })),
-                    Err(e) => last = e.to_string(),
-                }
-            }
-            Err(last)
-        })
-        .await
-    }
-
-    /// Tries `check` until it passes, the deadline comes, or the main process of host `watched` ends.
-    async fn wait(
-        &self,
-        watched: &str,
-        what: String,
-        check: impl AsyncFn(&HostRecord) -> std::result::Result<(), String>,
-    ) -> Result<()> {
-        let begin = Instant::now();
-        loop {
-            let state = self.file.read()?;
-            let host = match watched {
-                "" => state.hosts.first(),
-                name => Some(state.host(name)?),
             };
-            let Some(host) = host else { return Ok(()) };
-            if let (false, Some(status)) = (watched.is_empty(), &host.last_exit) {
-                return Err(host::ended(watched, status, &launch::log_file(self.dir(), host)));
-            }
-            let problem = match check(host).await {
-                Ok(()) => return Ok(()),
-                Err(problem) => problem,
-            };
-            if begin.elapsed() > self.config.deadline {
-                let hint_text = format!("{problem}; see {}/logs", self.dir().display());
-                return Err(Error::Timeout { what, after: self.config.deadline, hint_text });
-            }
-            tokio::time::sleep(POLL).await;
         }
+        let mut last = "no server answers".to_owned();
+        for server in state.servers() {
+            match access.json(server.address.into(), &format!("/api/v1/nodes/{}", host.name), ASK).await {
+                Ok(node) if is_ready(&node) == (condition == Condition::NodeReady) => return Ok(()),
+                Ok(node) => return Err(if is_ready(&node) { "it is Ready" } else { "it is NotReady" }.to_owned()),
+                Err(e) => last = e.to_string(),
+            }
+        }
+        Err(last)
     }
 
     /// Leaves kubeconfig and etcd client certificate where contracts say they are, and lets the forwarder ask /readyz.
@@ -317,6 +326,10 @@ impl Cluster {
             let bytes = std::fs::read(&from).map_err(|e| Error::io(format!("read {}", from.display()), e))?;
             write_private(&pki.join(name), &bytes)?;
         }
+        // Present where the store has an authority of its own.
+        if let Ok(bytes) = std::fs::read(dir.join("s1").join("pki").join("etcd-ca.crt")) {
+            write_private(&pki.join("etcd-ca.crt"), &bytes)?;
+        }
         if let Some(forwarder) = &self.forwarder {
             forwarder.check_with(self.access()?);
         }
@@ -327,9 +340,13 @@ impl Cluster {
     pub async fn down(mut self) -> Result<()> {
         let state = self.file.read()?;
         for group in [state.workers().collect::<Vec<_>>(), state.servers().collect()] {
-            let stops = group.into_iter().map(|h| control::stop(&self.file, &h.name, STOP_GRACE));
-            for stopped in futures::future::join_all(stops).await {
-                stopped?;
+            let mut stops = tokio::task::JoinSet::new();
+            for host in group {
+                let (file, name) = (self.file.clone(), host.name.clone());
+                stops.spawn(async move { control::stop(&file, &name, STOP_GRACE).await });
+            }
+            while let Some(stopped) = stops.join_next().await {
+                stopped.map_err(|e| Error::io("stop a host", e.into()))??;
             }
         }
         self.stop.cancel();
@@ -378,7 +395,7 @@ fn open(config: &ClusterConfig) -> Result<(StateFile, Flock<std::fs::File>)> {
 /// A directory with data of a cluster of other servers or addresses is refused, untouched.
 fn same_shape(file: &StateFile, old: &ClusterState, config: &ClusterConfig) -> Result<()> {
     let servers = old.servers().count();
-    let data = old.servers().any(|s| launch::server_kubeconfig(file.dir(), &s.name).is_file());
+    let data = old.servers().any(|s| launch::known_server(file.dir(), &s.name));
     if !data || (servers == usize::from(config.servers) && old.mode == config.mode && old.subnet == config.subnet) {
         return Ok(());
     }
@@ -447,7 +464,7 @@ mod tests {
         config.servers = 1;
         assert!(same_shape(&file, &state, &config).is_ok());
         std::fs::create_dir(dir.path().join("s1")).unwrap();
-        std::fs::write(dir.path().join("s1/kubeconfig"), "").unwrap();
+        std::fs::write(dir.path().join("s1/server.json"), "").unwrap();
         assert!(same_shape(&file, &state, &config).is_err());
     }
 }

@@ -88,6 +88,9 @@ impl Host {
             }
         };
         command.stdin(Stdio::null()).stdout(file).stderr(errors).process_group(0).kill_on_drop(true);
+        for name in crate::launch::NOT_INHERITED {
+            command.env_remove(name);
+        }
         command.envs(env.iter().map(|(k, v)| (k, v)));
         let mut child = command.spawn().map_err(|e| Error::io(what(), e))?;
         let outer = child.id().map_or(0, |id| id as i32);

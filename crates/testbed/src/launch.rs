@@ -1,8 +1,8 @@
 //! How servers and workers are started: the only place that knows their flags.
 //!
-//! A server leaves in its data directory `kubeconfig` (administrator), `token` (the join token, with the CA's hash) and
-//! `pki/`. Joiners get the token by `TRICORN_TOKEN_FILE`, never on a command line. `--cluster-init` and `--join` are for
-//! an empty data directory: on one that holds a member they change nothing.
+//! A server leaves in its data directory `kubeconfig` (administrator), `token/server` and `token/agent` (join tokens, with the CA's
+//! hash; only the first server) and `pki/`. Joiners get their token by `TRICORN_TOKEN_FILE`, never on a command line.
+//! `--cluster-init` and `--join` are for an empty data directory: on one that holds a member they change nothing.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -93,7 +93,7 @@ fn environment(
     let mut env = config.env.clone();
     let mut set = |key: &str, value: String| env.push((key.to_owned(), value));
     if joins || role == Role::Worker {
-        set("TRICORN_TOKEN_FILE", text(&token_file(dir)));
+        set("TRICORN_TOKEN_FILE", text(&token_file(dir, role)));
     }
     match role {
         // On loopback several servers share the machine, so each keeps to its own address.
@@ -107,9 +107,34 @@ fn environment(
     env
 }
 
-/// Where the first server leaves the join token.
-pub(crate) fn token_file(dir: &Path) -> PathBuf {
-    dir.join("s1").join("token")
+/// Where the first server leaves the token for those who join as `role`.
+fn token_file(dir: &Path, role: Role) -> PathBuf {
+    let name = match role {
+        Role::Server => "server",
+        Role::Worker => "agent",
+    };
+    dir.join("s1").join("token").join(name)
+}
+
+/// Variables that would change what a host's process is, if `up` was called with them.
+pub(crate) const NOT_INHERITED: [&str; 12] = [
+    "TRICORN_NAME",
+    "TRICORN_DATA_DIR",
+    "TRICORN_JOIN",
+    "TRICORN_CLUSTER_INIT",
+    "TRICORN_TOKEN",
+    "TRICORN_TOKEN_FILE",
+    "TRICORN_SERVER",
+    "TRICORN_ADVERTISE_ADDRESS",
+    "TRICORN_BIND_ADDRESS",
+    "TRICORN_API_PORT",
+    "TRICORN_IMAGES_DIR",
+    "TRICORN_NODE_IP",
+];
+
+/// Whether a server has been part of its cluster before.
+pub(crate) fn known_server(dir: &Path, server: &str) -> bool {
+    dir.join(server).join("server.json").is_file()
 }
 
 /// Where a server leaves the administrator's kubeconfig.

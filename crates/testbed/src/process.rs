@@ -138,11 +138,15 @@ mod tests {
         assert!(!ProcessId { started: me.started + 1, ..me }.alive());
     }
 
+    fn outer(child: &tokio::process::Child) -> i32 {
+        child.id().unwrap() as i32
+    }
+
     #[tokio::test]
     async fn sees_a_child_come_and_go() {
         let mut child = tokio::process::Command::new("sleep").arg("30").kill_on_drop(true).spawn().unwrap();
-        let id = ProcessId::of(child.id().unwrap() as i32).unwrap();
-        assert_eq!(child_of(std::process::id() as i32).is_some(), true);
+        let id = ProcessId::of(outer(&child)).unwrap();
+        assert!(child_of(outer(&child)).is_none());
         let me = ProcessId::of(std::process::id() as i32).unwrap();
         assert!(tree(me).contains(&id));
         id.signal(Signal::SIGKILL);
