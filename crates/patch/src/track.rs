@@ -8,14 +8,18 @@ use crate::fields::{FieldSet, subtract_encoded, union_encoded};
 use crate::managed::{self, Writer};
 use crate::typed::Type;
 
-/// Structs that a built-in kind always has. Nobody comes to own them by filling them in.
+/// Structs (and the few lists) that a built-in kind always has, if empty. Nobody comes to own them by filling them in.
 const ALWAYS_THERE: &[&str] = &[
+    "acceptedNames",
+    "containers",
     "daemonEndpoints",
+    "drivers",
     "involvedObject",
     "jobTemplate",
     "kubeletEndpoint",
     "loadBalancer",
     "metadata",
+    "names",
     "nodeInfo",
     "regarding",
     "resources",
@@ -28,6 +32,26 @@ const ALWAYS_THERE: &[&str] = &[
     "template",
     "updateStrategy",
 ];
+
+// Searched by halves.
+const _: () = assert!(is_sorted(ALWAYS_THERE));
+
+const fn is_sorted(names: &[&str]) -> bool {
+    let mut i = 1;
+    while i < names.len() {
+        let (a, b) = (names[i - 1].as_bytes(), names[i].as_bytes());
+        let mut at = 0;
+        while at < a.len() && at < b.len() && a[at] == b[at] {
+            at += 1;
+        }
+        let before = at < b.len() && (at == a.len() || a[at] < b[at]);
+        if !before {
+            return false;
+        }
+        i += 1;
+    }
+    true
+}
 
 /// Brings `new.metadata.managedFields` up to date with what the write changes. `old` is the stored object, or `None` on create;
 /// `new` is the object after defaulting and before admission. A write that changes no owned field leaves the entries (and their times) as they were.

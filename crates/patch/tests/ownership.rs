@@ -19,7 +19,7 @@ fn a_creator_owns_what_was_sent() {
         app["metadata"]["managedFields"],
         json!([{"manager": "kubectl-create", "operation": "Update", "apiVersion": "apps/v1", "time": at(1), "fieldsType": "FieldsV1", "fieldsV1": {
             "f:spec": {
-                "f:containers": {".": {}, "k:{\"name\":\"c\"}": {".": {}, "f:image": {}, "f:name": {},
+                "f:containers": {"k:{\"name\":\"c\"}": {".": {}, "f:image": {}, "f:name": {},
                     "f:ports": {".": {}, "k:{\"port\":80,\"protocol\":\"TCP\"}": {".": {}, "f:port": {}, "f:protocol": {}}}, "f:resources": {}}},
                 "f:replicas": {}, "f:selector": {}, "f:strategy": {"f:rolling": {".": {}, "f:surge": {}}, "f:type": {}}}}}])
     );
