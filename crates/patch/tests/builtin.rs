@@ -24,7 +24,14 @@ fn deployment() -> Value {
 fn a_created_deployment_is_owned_as_upstream_has_it() {
     let mut new = deployment();
     let reset = reset_fields("deployments", "", true);
-    let writer = Writer { manager: "kubectl-create", api_version: "apps/v1", time: "2026-01-01T00:00:00Z", subresource: "", builtin: true, reset: &reset };
+    let writer = Writer {
+        manager: "kubectl-create",
+        api_version: "apps/v1",
+        time: "2026-01-01T00:00:00Z",
+        subresource: "",
+        builtin: true,
+        reset: &reset,
+    };
     track_update(node("apps", "v1", "deployments"), None, &mut new, &writer);
     let fields = &new["metadata"]["managedFields"][0]["fieldsV1"];
     assert_eq!(
@@ -107,7 +114,14 @@ fn every_kind_can_be_applied() {
         let config = json!({"apiVersion": resource.api_version(), "kind": resource.kind, "metadata": {"name": "x", "labels": {"a": "b"}}});
         let reset = reset_fields(&resource.plural, "", resource.subresource("status").is_some());
         let api_version = resource.api_version();
-        let writer = Writer { manager: "me", api_version: &api_version, time: "2026-01-01T00:00:00Z", subresource: "", builtin: true, reset: &reset };
+        let writer = Writer {
+            manager: "me",
+            api_version: &api_version,
+            time: "2026-01-01T00:00:00Z",
+            subresource: "",
+            builtin: true,
+            reset: &reset,
+        };
         let once = match apply(schema, None, &config, &writer, false) {
             Ok(once) => once,
             // Reviews and the like have no metadata to speak of.

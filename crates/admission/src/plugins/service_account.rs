@@ -10,6 +10,7 @@ const DEFAULT: &str = "default";
 const VOLUME_PREFIX: &str = "kube-api-access-";
 const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 const MIRROR: &str = "kubernetes.io/config.mirror";
+const ENFORCE_SECRETS: &str = "kubernetes.io/enforce-mountable-secrets";
 
 /// Lifetime of a mounted token, in seconds; the few above an hour tell it from a token that somebody asked for.
 const TOKEN_SECONDS: u32 = 3607;
@@ -96,8 +97,52 @@ impl Plugin for ServiceAccount {
         if name.is_empty() {
             return Err(request.forbidden("no service account specified for pod"));
         }
-        find(request, objects, &name).await.map(|_| ())
+        let account = find(request, objects, &name).await?;
+        let enforced = account.pointer("/metadata/annotations").and_then(|a| a.get(ENFORCE_SECRETS)).and_then(Value::as_str);
+        if enforced == Some("true") { limit_secrets(request, &account, &name) } else { Ok(()) }
     }
+}
+
+/// An account may limit the secrets that its pods use to those that it lists.
+fn limit_secrets(request: &Request<'_>, account: &Value, name: &str) -> Result<(), Status> {
+    let list = |value: &'_ Value, pointer: &str| value.pointer(pointer).and_then(Value::as_array).cloned().unwrap_or_default();
+    let listed = list(account, "/secrets");
+    let mountable = |secret: &str| secret.is_empty() || listed.iter().any(|s| text(s, "/name") == secret);
+    let pod = request.new_object();
+    for volume in list(pod, "/spec/volumes") {
+        let secret = text(&volume, "/secret/secretName");
+        if !mountable(secret) {
+            let why = format!(
+                "volume with secret.secretName={secret:?} is not allowed because service account {name} does not reference that secret"
+            );
+            return Err(request.forbidden(why));
+        }
+    }
+    for (kind, containers) in [("init container", "/spec/initContainers"), ("container", "/spec/containers")] {
+        for container in list(pod, containers) {
+            for env in list(&container, "/env") {
+                let secret = text(&env, "/valueFrom/secretKeyRef/name");
+                if !mountable(secret) {
+                    let (of, env) = (text(&container, "/name"), text(&env, "/name"));
+                    let why = format!(
+                        "{kind} {of} with envVar {env} referencing secret.secretName={secret:?} is not allowed because service account {name} does not reference that secret"
+                    );
+                    return Err(request.forbidden(why));
+                }
+            }
+        }
+    }
+    let pullable = list(account, "/imagePullSecrets");
+    for (i, secret) in list(pod, "/spec/imagePullSecrets").iter().enumerate() {
+        let secret = text(secret, "/name");
+        if !pullable.iter().any(|s| text(s, "/name") == secret) {
+            let why = format!(
+                "imagePullSecrets[{i}].name={secret:?} is not allowed because service account {name} does not reference that imagePullSecret"
+            );
+            return Err(request.forbidden(why));
+        }
+    }
+    Ok(())
 }
 
 async fn find(request: &Request<'_>, objects: &dyn Objects, name: &str) -> Result<std::sync::Arc<Value>, Status> {

@@ -6,11 +6,12 @@ mod restricted;
 
 use async_trait::async_trait;
 use serde_json::Value;
-use tricorn_meta::Status;
+use tricorn_meta::{FieldError, FieldPath, Status};
 
 use crate::{Objects, Operation, Plugin, Request};
 use check::{Pod, Violation};
 
+const LABEL_PREFIX: &str = "pod-security.kubernetes.io/";
 const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
 const WARN: &str = "pod-security.kubernetes.io/warn";
 
@@ -62,6 +63,9 @@ impl Plugin for PodSecurity {
 
     fn validates(&self, request: &Request<'_>) -> bool {
         let write = matches!(request.operation, Operation::Create | Operation::Update);
+        if request.writes("", "namespaces") {
+            return true;
+        }
         if !write || template_of(request).is_none() {
             return false;
         }
@@ -73,6 +77,9 @@ impl Plugin for PodSecurity {
     }
 
     async fn validate(&self, request: &mut Request<'_>, objects: &dyn Objects) -> Result<(), Status> {
+        if request.is("", "namespaces", "") {
+            return check_labels(request);
+        }
         let Some(namespace) = objects.get("", "namespaces", "", request.namespace).await? else { return Ok(()) };
         let label = |name: &str| namespace.pointer("/metadata/labels").and_then(|l| l.get(name)).and_then(Value::as_str);
         let level = |name: &str| label(name).map_or(Level::Privileged, Level::parse);
@@ -97,6 +104,29 @@ impl Plugin for PodSecurity {
         }
         Ok(())
     }
+}
+
+/// Refuses labels that do not name a level or a version, where they are new.
+fn check_labels(request: &Request<'_>) -> Result<(), Status> {
+    let labels = |object: &Value| object.pointer("/metadata/labels").and_then(Value::as_object).cloned().unwrap_or_default();
+    let (old, new) = (labels(request.stored()), labels(request.new_object()));
+    let mut errors = Vec::new();
+    for mode in ["enforce", "audit", "warn"] {
+        let is_level = |value: &str| matches!(value, "privileged" | "baseline" | "restricted");
+        let is_version = |value: &str| value == "latest" || value.strip_prefix("v1.").is_some_and(|minor| minor.parse::<u16>().is_ok());
+        let level = (format!("{LABEL_PREFIX}{mode}"), is_level as fn(&str) -> bool, "must be one of privileged, baseline, restricted");
+        let version = (format!("{LABEL_PREFIX}{mode}-version"), is_version as fn(&str) -> bool, "must be \"latest\" or \"v1.x\"");
+        for (label, fits, detail) in [level, version] {
+            if let Some(value) = new.get(&label).filter(|v| old.get(&label) != Some(v))
+                && !value.as_str().is_some_and(fits)
+            {
+                let path = FieldPath::new("metadata").child("labels").key(&label);
+                errors.push(FieldError::invalid(&path, value.clone(), detail));
+            }
+        }
+    }
+    let name = request.new_object().pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+    if errors.is_empty() { Ok(()) } else { Err(Status::invalid("", "Namespace", name, errors)) }
 }
 
 /// What a pod breaks of a level, told in one line.
