@@ -13,6 +13,9 @@ mod templates;
 mod deployment;
 mod endpointslice;
 mod namespace;
+mod nodeipam;
+mod nodelifecycle;
+mod podgc;
 mod replicas;
 mod rootca;
 mod serviceaccount;
@@ -32,5 +35,9 @@ pub async fn run(context: Context) {
     all.start("deployment", deployment::run);
     all.start("endpointslice", endpointslice::slices::run);
     all.start("endpoints", endpointslice::legacy::run);
+    all.start("node-ipam", nodeipam::run);
+    all.start("node-lifecycle", nodelifecycle::watch::run);
+    all.start("taint-eviction", nodelifecycle::evict::run);
+    all.start("pod-garbage-collector", podgc::run);
     all.wait().await;
 }

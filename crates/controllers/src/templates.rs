@@ -58,11 +58,6 @@ impl Fnv32 {
             self.0 = self.0.wrapping_mul(0x0100_0193);
         }
     }
-
-    /// The hash of what was taken in.
-    pub(crate) fn finish(&self) -> u32 {
-        self.0
-    }
 }
 
 #[cfg(test)]
@@ -81,6 +76,6 @@ mod tests {
     fn fnv_matches_its_reference() {
         let mut state = Fnv32::default();
         state.write(b"foobar");
-        assert_eq!(state.finish(), 0xbf9c_f968);
+        assert_eq!(state.0, 0xbf9c_f968);
     }
 }
