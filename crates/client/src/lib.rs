@@ -2,6 +2,7 @@
 //! mutual TLS with fail-over, shared watch caches, a work queue, an event recorder, and the runner that ties work
 //! to leadership. It must never know the registry, the store, or how the API server answers.
 
+pub mod demands;
 mod error;
 mod events;
 mod informers;

@@ -5,13 +5,16 @@
 mod context;
 mod discovery;
 mod expectations;
+mod history;
 mod owners;
 mod pods;
 mod supervise;
 mod templates;
 
+mod daemonset;
 mod deployment;
 mod endpointslice;
+mod garbage;
 mod namespace;
 mod nodeipam;
 mod nodelifecycle;
@@ -39,5 +42,7 @@ pub async fn run(context: Context) {
     all.start("node-lifecycle", nodelifecycle::watch::run);
     all.start("taint-eviction", nodelifecycle::evict::run);
     all.start("pod-garbage-collector", podgc::run);
+    all.start("garbage-collector", garbage::run);
+    all.start("daemonset", daemonset::run);
     all.wait().await;
 }

@@ -7,4 +7,5 @@ mod revisions;
 mod runner;
 mod status;
 
+pub(crate) use numbers::scaled;
 pub(crate) use runner::run;
