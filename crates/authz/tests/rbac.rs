@@ -158,3 +158,60 @@ proptest! {
         }
     }
 }
+
+/// Objects out of small parts, so that they meet.
+fn any_part() -> impl Strategy<Value = String> {
+    prop::sample::select(vec!["", "a", "b", "*", "pods", "pods/log", "*/log"]).prop_map(str::to_owned)
+}
+
+fn any_rule() -> impl Strategy<Value = Value> {
+    let list = || prop::collection::vec(any_part(), 0..3);
+    (list(), list(), list(), list()).prop_map(
+        |(verbs, groups, resources, names)| json!({"verbs": verbs, "apiGroups": groups, "resources": resources, "resourceNames": names}),
+    )
+}
+
+proptest! {
+    /// The index finds what a scan over everything finds.
+    #[test]
+    fn a_decision_is_that_of_a_scan(
+        roles in prop::collection::vec(prop::collection::vec(any_rule(), 0..3), 3),
+        bindings in prop::collection::vec((0..4usize, 0..3usize, 0..2usize, any::<bool>()), 0..8),
+        (verb, group, resource, name, namespace) in (any_part(), any_part(), any_part(), any_part(), 0..2usize),
+    ) {
+        let mut rbac = Rbac::new();
+        let spaces = ["x", "y"];
+        for (i, rules) in roles.iter().enumerate() {
+            rbac.apply("ClusterRole", &role("", &format!("r{i}"), json!(rules)));
+        }
+        let mut expected = false;
+        let user = UserInfo::new("u0", ["g"]);
+        let request = Attributes { namespace: spaces[namespace], name: &name, ..Attributes::resource(&user, &verb, &group, &resource) };
+        for (i, (subject, bound, space, everywhere)) in bindings.iter().enumerate() {
+            let subjects = if *subject == 3 { json!([{"kind": "Group", "name": "g"}]) } else { json!([{"kind": "User", "name": format!("u{subject}")}]) };
+            let (kind, space) = if *everywhere { ("ClusterRoleBinding", "") } else { ("RoleBinding", spaces[*space]) };
+            rbac.apply(kind, &binding(space, &format!("b{i}"), "ClusterRole", &format!("r{bound}"), subjects));
+            let mine = *subject == 0 || *subject == 3;
+            let here = *everywhere || space == spaces[namespace];
+            let allows = roles[*bound].iter().any(|r| serde_json::from_value::<tricorn_authz::Rule>(r.clone()).unwrap().allows(&request));
+            expected |= mine && here && allows;
+        }
+        prop_assert_eq!(rbac.authorize(&request).allowed(), expected);
+    }
+
+    /// Whoever may grant a role without the verb escalate holds all of it.
+    #[test]
+    fn what_passes_the_check_is_held(held in prop::collection::vec(any_rule(), 0..3), wanted in any_rule(), (verb, group, resource, name) in (any_part(), any_part(), any_part(), any_part())) {
+        let mut rbac = Rbac::new();
+        rbac.apply("ClusterRole", &role("", "held", json!(held)));
+        rbac.apply("ClusterRoleBinding", &binding("", "b", "ClusterRole", "held", json!([{"kind": "User", "name": "me"}])));
+        let me = UserInfo::new("me", [""; 0]);
+        let may_escalate = Attributes { name: "new", ..Attributes::resource(&me, "escalate", "rbac.authorization.k8s.io", "clusterroles") };
+        prop_assume!(!rbac.authorize(&may_escalate).allowed());
+        if rbac.check_escalation(&me, "ClusterRole", &role("", "new", json!([wanted])), None).is_ok() {
+            let request = Attributes { name: &name, ..Attributes::resource(&me, &verb, &group, &resource) };
+            let grants = serde_json::from_value::<tricorn_authz::Rule>(wanted).unwrap().allows(&request);
+            prop_assert!(!grants || rbac.authorize(&request).allowed());
+        }
+    }
+}
