@@ -253,13 +253,25 @@ mod tests {
     fn texts_are_the_ones_clients_know() {
         let replicas = FieldPath::new("spec").child("replicas");
         let cases = [
-            (FieldError::invalid(&replicas, -1, "must be greater than or equal to 0"), "spec.replicas: Invalid value: -1: must be greater than or equal to 0"),
-            (FieldError::required(&FieldPath::new("spec").child("containers").index(0).child("name"), ""), "spec.containers[0].name: Required value"),
-            (FieldError::not_supported(&FieldPath::new("p"), "x", &["A", "B"]), "p: Unsupported value: \"x\": supported values: \"A\", \"B\""),
+            (
+                FieldError::invalid(&replicas, -1, "must be greater than or equal to 0"),
+                "spec.replicas: Invalid value: -1: must be greater than or equal to 0",
+            ),
+            (
+                FieldError::required(&FieldPath::new("spec").child("containers").index(0).child("name"), ""),
+                "spec.containers[0].name: Required value",
+            ),
+            (
+                FieldError::not_supported(&FieldPath::new("p"), "x", &["A", "B"]),
+                "p: Unsupported value: \"x\": supported values: \"A\", \"B\"",
+            ),
             (FieldError::duplicate(&FieldPath::new("p").key("k"), "x"), "p[k]: Duplicate value: \"x\""),
             (FieldError::too_long(&FieldPath::new("p"), 63), "p: Too long: may not be more than 63 bytes"),
             (FieldError::too_many(&FieldPath::new("p"), 2, 1), "p: Too many: 2: must have at most 1 item"),
-            (FieldError::invalid(&FieldPath::new("p"), serde_json::json!({"a": 1}), "field is immutable"), "p: Invalid value: {\"a\":1}: field is immutable"),
+            (
+                FieldError::invalid(&FieldPath::new("p"), serde_json::json!({"a": 1}), "field is immutable"),
+                "p: Invalid value: {\"a\":1}: field is immutable",
+            ),
             (FieldError::forbidden(&FieldPath::new("p"), "no"), "p: Forbidden: no"),
         ];
         for (error, text) in cases {

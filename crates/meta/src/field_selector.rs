@@ -33,9 +33,8 @@ impl FieldSelector {
             if term.is_empty() {
                 continue;
             }
-            let (path, equal, value) = split_operator(&term).ok_or_else(|| {
-                format!("invalid selector: '{text}'; can't understand '{term}'")
-            })?;
+            let (path, equal, value) =
+                split_operator(&term).ok_or_else(|| format!("invalid selector: '{text}'; can't understand '{term}'"))?;
             requirements.push(FieldRequirement { path: path.to_owned(), value: unescape(value)?, equal });
         }
         Ok(Self { requirements })
@@ -103,7 +102,12 @@ fn unescape(value: &str) -> Result<String, String> {
         match c {
             '\\' => match chars.next() {
                 Some(c @ ('\\' | ',' | '=')) => out.push(c),
-                other => return Err(format!("invalid field selector: invalid escape sequence: \\{}", other.map(String::from).unwrap_or_default())),
+                other => {
+                    return Err(format!(
+                        "invalid field selector: invalid escape sequence: \\{}",
+                        other.map(String::from).unwrap_or_default()
+                    ));
+                }
             },
             ',' | '=' => return Err(format!("invalid field selector: unescaped character in value: {c}")),
             c => out.push(c),
@@ -120,7 +124,12 @@ mod tests {
     fn fields_are_compared() {
         let get = |path: &str| (path == "spec.nodeName").then(|| "w1".to_owned());
         for (text, expected) in [
-            ("", true), ("spec.nodeName=w1", true), ("spec.nodeName==w1", true), ("spec.nodeName!=w1", false), ("other=", true), ("other!=", false),
+            ("", true),
+            ("spec.nodeName=w1", true),
+            ("spec.nodeName==w1", true),
+            ("spec.nodeName!=w1", false),
+            ("other=", true),
+            ("other!=", false),
             ("spec.nodeName=w1,other=x", false),
         ] {
             assert_eq!(FieldSelector::parse(text).map(|s| s.matches_by(get)), Ok(expected), "{text}");

@@ -205,7 +205,9 @@ impl<'a> Parser<'a> {
 
     fn number(&mut self) -> Result<i64, String> {
         let value = self.word();
-        value.parse().map_err(|_| format!("values[0]: Invalid value: {}: for 'Gt', 'Lt' operators, the value must be an integer", crate::field::quote(value)))
+        value.parse().map_err(|_| {
+            format!("values[0]: Invalid value: {}: for 'Gt', 'Lt' operators, the value must be an integer", crate::field::quote(value))
+        })
     }
 
     fn requirement(&mut self) -> Result<Requirement, String> {
@@ -264,9 +266,24 @@ mod tests {
     fn selectors_match_as_kubectl_users_expect() {
         let labels: BTreeMap<String, String> = [("app", "web"), ("tier", "front"), ("n", "5")].map(|(k, v)| (k.into(), v.into())).into();
         let cases = [
-            ("", true), ("app=web", true), ("app==web", true), ("app=db", false), ("app!=db", true), ("missing!=x", true), ("app", true), ("!app", false),
-            ("!missing", true), ("tier in (front, back)", true), ("tier notin (front,back)", false), ("missing notin (a)", true), ("n>4", true), ("n<5", false),
-            ("app=web,tier=front", true), ("app=web , tier = back", false), ("app=", false), (" app in (web) ,!x", true),
+            ("", true),
+            ("app=web", true),
+            ("app==web", true),
+            ("app=db", false),
+            ("app!=db", true),
+            ("missing!=x", true),
+            ("app", true),
+            ("!app", false),
+            ("!missing", true),
+            ("tier in (front, back)", true),
+            ("tier notin (front,back)", false),
+            ("missing notin (a)", true),
+            ("n>4", true),
+            ("n<5", false),
+            ("app=web,tier=front", true),
+            ("app=web , tier = back", false),
+            ("app=", false),
+            (" app in (web) ,!x", true),
         ];
         for (text, expected) in cases {
             assert_eq!(LabelSelector::parse(text).map(|s| s.matches(&labels)), Ok(expected), "{text}");
@@ -278,7 +295,8 @@ mod tests {
 
     #[test]
     fn the_object_form_matches_the_same() {
-        let selector = LabelSelector::from_json(&json!({"matchLabels": {"a": "1"}, "matchExpressions": [{"key": "b", "operator": "Exists"}]}));
+        let selector =
+            LabelSelector::from_json(&json!({"matchLabels": {"a": "1"}, "matchExpressions": [{"key": "b", "operator": "Exists"}]}));
         assert_eq!(selector.map(|s| s.to_string()), Ok("a=1,b".to_owned()));
         assert!(LabelSelector::from_json(&json!({})).is_ok_and(|s| s.is_everything()));
         assert!(LabelSelector::from_json(&Value::Null).is_ok_and(|s| !s.matches(&BTreeMap::new())));

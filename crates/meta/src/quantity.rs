@@ -175,12 +175,17 @@ impl fmt::Display for Quantity {
         let nanos = self.nanos.unsigned_abs();
         let nano = NANO.unsigned_abs();
         // Less than 1024 of anything is never written with powers of 1024.
-        if self.format == Format::BinarySi && nanos % nano == 0 && nanos >= 1024 * nano {
+        if self.format == Format::BinarySi && nanos.is_multiple_of(nano) && nanos >= 1024 * nano {
             let whole = nanos / nano;
-            let (suffix, power) = BINARY.iter().rev().find(|(_, power)| whole % (1 << power) == 0).copied().unwrap_or(("", 0));
+            let (suffix, power) = BINARY.iter().rev().find(|(_, power)| whole.is_multiple_of(1 << power)).copied().unwrap_or(("", 0));
             return write!(f, "{sign}{}{suffix}", whole >> power);
         }
-        let (suffix, power) = DECIMAL.iter().rev().find(|(_, power)| nanos % 10_u128.pow((power + 9).unsigned_abs()) == 0).copied().unwrap_or(("n", -9));
+        let (suffix, power) = DECIMAL
+            .iter()
+            .rev()
+            .find(|(_, power)| nanos.is_multiple_of(10_u128.pow((power + 9).unsigned_abs())))
+            .copied()
+            .unwrap_or(("n", -9));
         let mantissa = nanos / 10_u128.pow((power + 9).unsigned_abs());
         if self.format == Format::DecimalExponent && power != 0 {
             return write!(f, "{sign}{mantissa}e{power}");
@@ -252,9 +257,34 @@ mod tests {
     #[test]
     fn quantities_are_written_canonically() {
         let cases = [
-            ("0", "0"), ("1", "1"), ("1000m", "1"), ("1500m", "1500m"), ("1.5", "1500m"), ("0.1", "100m"), ("1000", "1k"), ("1024", "1024"), ("1024Ki", "1Mi"),
-            ("1.5Gi", "1536Mi"), ("1Gi", "1Gi"), ("100Ki", "100Ki"), ("2e3", "2e3"), ("1e3", "1e3"), ("12e6", "12e6"), ("-5", "-5"), ("+5", "5"), (".5", "500m"), ("5.", "5"),
-            ("1u", "1u"), ("1n", "1n"), ("0.5n", "1n"), ("1E", "1E"), ("1Ei", "1Ei"), ("64Mi", "64Mi"), ("123456789", "123456789"), ("1023Ki", "1023Ki"), ("0.5Ki", "512"),
+            ("0", "0"),
+            ("1", "1"),
+            ("1000m", "1"),
+            ("1500m", "1500m"),
+            ("1.5", "1500m"),
+            ("0.1", "100m"),
+            ("1000", "1k"),
+            ("1024", "1024"),
+            ("1024Ki", "1Mi"),
+            ("1.5Gi", "1536Mi"),
+            ("1Gi", "1Gi"),
+            ("100Ki", "100Ki"),
+            ("2e3", "2e3"),
+            ("1e3", "1e3"),
+            ("12e6", "12e6"),
+            ("-5", "-5"),
+            ("+5", "5"),
+            (".5", "500m"),
+            ("5.", "5"),
+            ("1u", "1u"),
+            ("1n", "1n"),
+            ("0.5n", "1n"),
+            ("1E", "1E"),
+            ("1Ei", "1Ei"),
+            ("64Mi", "64Mi"),
+            ("123456789", "123456789"),
+            ("1023Ki", "1023Ki"),
+            ("0.5Ki", "512"),
         ];
         for (given, expected) in cases {
             assert_eq!(canonical(given).as_deref(), Some(expected), "{given}");

@@ -213,7 +213,12 @@ impl Status {
 
     /// 405: the path takes no such HTTP method.
     pub fn method_not_allowed() -> Self {
-        Self::failure(405, Reason::MethodNotAllowed, "the server does not allow this method on the requested resource", Some(StatusDetails::default()))
+        Self::failure(
+            405,
+            Reason::MethodNotAllowed,
+            "the server does not allow this method on the requested resource",
+            Some(StatusDetails::default()),
+        )
     }
 
     /// 410: the resource version or continue token is too old.
@@ -325,7 +330,8 @@ impl Status {
 
     /// The body of the answer.
     pub fn to_json(&self) -> Value {
-        let mut out = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": if self.success { "Success" } else { "Failure" }});
+        let mut out =
+            json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": if self.success { "Success" } else { "Failure" }});
         if !self.message.is_empty() {
             out["message"] = Value::from(self.message.as_str());
         }

@@ -3,7 +3,10 @@
 //! time is an argument.
 
 pub mod catalog;
+pub mod defaults;
 pub mod discovery;
+pub mod fields;
+pub mod kinds;
 pub mod node;
 pub mod openapi;
 pub mod structure;

@@ -1,0 +1,157 @@
+//! Kinds that keep pods running: what they have in common, and those too small for a file of their own.
+
+use tricorn_meta::{FieldError, LabelSelector};
+
+use super::check::{At, Errors, at_most_all, int_or_percent, not_negative_int_or_percent, same};
+use super::{metadata, pod};
+
+/// A selector that is there, selects something, and selects the template's own labels.
+pub(super) fn selector(spec: &At<'_>, kind: &str, errors: &mut Errors) {
+    let selector = spec.get("selector");
+    if !selector.is_set() {
+        selector.required("", errors);
+        return;
+    }
+    metadata::selector(&selector, errors);
+    if selector.get("matchLabels").is_empty() && selector.get("matchExpressions").is_empty() {
+        selector.invalid(format!("empty selector is invalid for {kind}"), errors);
+        return;
+    }
+    match LabelSelector::from_json(selector.value) {
+        Err(_) => selector.invalid("invalid label selector", errors),
+        Ok(parsed) if !parsed.matches_object(spec.get("template").value) => mismatch(spec, errors),
+        Ok(_) => {}
+    }
+}
+
+fn mismatch(spec: &At<'_>, errors: &mut Errors) {
+    let labels = spec.at("template.metadata.labels");
+    let value = if labels.is_set() { labels.value.clone() } else { serde_json::json!({}) };
+    errors.push(FieldError::invalid(&labels.path, value, "`selector` does not match template `labels`"));
+}
+
+/// A template of pods that run for ever.
+pub(super) fn template(spec: &At<'_>, errors: &mut Errors) {
+    let template = spec.get("template");
+    pod::template(&template, errors);
+    let policy = template.at("spec.restartPolicy");
+    if !policy.is_empty() && policy.text() != "Always" && ["Never", "OnFailure"].contains(&policy.text()) {
+        errors.push(FieldError::not_supported(&policy.path, policy.text(), &["Always"]));
+    }
+    let deadline = template.at("spec.activeDeadlineSeconds");
+    if deadline.is_set() {
+        deadline.forbidden("activeDeadlineSeconds in ReplicaSet is not Supported", errors);
+    }
+}
+
+pub(super) fn replica_set(at: &At<'_>, errors: &mut Errors) {
+    let spec = at.get("spec");
+    spec.get("replicas").not_negative(errors);
+    spec.get("minReadySeconds").not_negative(errors);
+    selector(&spec, "deployment", errors);
+    template(&spec, errors);
+}
+
+pub(super) fn replication_controller(at: &At<'_>, errors: &mut Errors) {
+    let spec = at.get("spec");
+    spec.get("minReadySeconds").not_negative(errors);
+    spec.get("replicas").not_negative(errors);
+    let selector = spec.get("selector");
+    metadata::label_map(&selector, errors);
+    if !selector.need(errors) {
+        return;
+    }
+    let labels = spec.at("template.metadata.labels");
+    let matches = selector.entries().all(|(k, v)| labels.value.get(k) == Some(v.value));
+    if !spec.get("template").is_set() {
+        spec.get("template").required("", errors);
+        return;
+    }
+    if !matches {
+        mismatch(&spec, errors);
+    }
+    template(&spec, errors);
+}
+
+pub(super) fn stateful_set(at: &At<'_>, errors: &mut Errors) {
+    let spec = at.get("spec");
+    spec.get("podManagementPolicy").required_one_of(&["OrderedReady", "Parallel"], errors);
+    let strategy = spec.get("updateStrategy");
+    strategy.get("type").required_one_of(&["OnDelete", "RollingUpdate"], errors);
+    let rolling = strategy.get("rollingUpdate");
+    if strategy.get("type").text() == "OnDelete" && rolling.is_set() {
+        errors.push(FieldError::invalid(&rolling.path, rolling.value.clone(), "only allowed for updateStrategy 'RollingUpdate'"));
+    }
+    rolling.get("partition").not_negative(errors);
+    not_negative_int_or_percent(&rolling.get("maxUnavailable"), errors);
+    for key in ["whenDeleted", "whenScaled"] {
+        spec.get("persistentVolumeClaimRetentionPolicy").get(key).one_of(&["Delete", "Retain"], errors);
+    }
+    spec.get("replicas").not_negative(errors);
+    spec.get("minReadySeconds").not_negative(errors);
+    spec.at("ordinals.start").not_negative(errors);
+    selector(&spec, "statefulset", errors);
+    template(&spec, errors);
+}
+
+pub(super) fn daemon_set(at: &At<'_>, errors: &mut Errors) {
+    let spec = at.get("spec");
+    selector(&spec, "daemonset", errors);
+    template(&spec, errors);
+    spec.get("minReadySeconds").not_negative(errors);
+    spec.get("revisionHistoryLimit").not_negative(errors);
+    let strategy = spec.get("updateStrategy");
+    match strategy.get("type").text() {
+        "OnDelete" => {}
+        "RollingUpdate" if !strategy.get("rollingUpdate").is_set() => strategy.get("rollingUpdate").required("", errors),
+        "RollingUpdate" => {
+            let (unavailable, surge) = (strategy.at("rollingUpdate.maxUnavailable"), strategy.at("rollingUpdate.maxSurge"));
+            for at in [&unavailable, &surge] {
+                not_negative_int_or_percent(at, errors);
+                at_most_all(at, errors);
+            }
+            let number = |at: &At<'_>| int_or_percent(at.value).map_or(0, |(n, _)| n);
+            match (number(&unavailable) > 0, number(&surge) > 0) {
+                (true, true) => surge.invalid("may not be set when maxUnavailable is non-zero", errors),
+                (false, false) => unavailable.invalid("cannot be 0 when maxSurge is 0", errors),
+                _ => {}
+            }
+        }
+        _ => strategy.get("type").required_one_of(&["RollingUpdate", "OnDelete"], errors),
+    }
+}
+
+pub(super) fn controller_revision(at: &At<'_>, errors: &mut Errors) {
+    if !at.get("data").is_set() {
+        at.get("data").required("data is mandatory", errors);
+    }
+    at.get("revision").not_negative(errors);
+}
+
+const STATEFUL_UPDATE: &str = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
+
+/// What may not change in kinds of the apps group.
+pub(super) fn change(kind: &str, at: &At<'_>, before: &At<'_>, errors: &mut Errors) {
+    match kind {
+        "Deployment" | "ReplicaSet" | "DaemonSet" => at.at("spec.selector").unchanged(&before.at("spec.selector"), errors),
+        "StatefulSet" => {
+            let may = [
+                "replicas",
+                "ordinals",
+                "template",
+                "updateStrategy",
+                "revisionHistoryLimit",
+                "persistentVolumeClaimRetentionPolicy",
+                "minReadySeconds",
+            ];
+            let (spec, then) = (at.get("spec"), before.get("spec"));
+            let keys = spec.map().into_iter().chain(then.map()).flat_map(serde_json::Map::keys);
+            let fixed = keys.filter(|k| !may.contains(&k.as_str())).all(|k| same(spec.get(k).value, then.get(k).value));
+            if !fixed {
+                spec.forbidden(STATEFUL_UPDATE, errors);
+            }
+        }
+        "ControllerRevision" => at.get("data").unchanged(&before.get("data"), errors),
+        _ => {}
+    }
+}
