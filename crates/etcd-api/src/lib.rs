@@ -1,1 +1,23 @@
-//! etcd v3 over gRPC on top of the store.
+//! etcd's door to the store: the v3 API over gRPC, and etcd's HTTP endpoints on the same port, so that etcdctl, etcd's
+//! clients and an upstream kube-apiserver work unchanged. It turns requests into calls of the store and errors into
+//! etcd's codes and texts; it must never know how the store keeps its data, nor anything of Kubernetes.
+
+mod cluster;
+mod config;
+mod counted;
+mod error;
+mod http;
+mod kv;
+mod lease;
+mod maintenance;
+mod metrics;
+mod refused;
+mod server;
+mod shared;
+mod snapshot_file;
+mod watch;
+mod watch_session;
+
+pub use config::{ETCD_CLUSTER_VERSION, ETCD_VERSION, EtcdApiConfig};
+pub use error::{ServeError, status_of};
+pub use server::{EtcdApi, serve};

@@ -1,0 +1,116 @@
+//! The Maintenance service.
+
+use futures::stream::{BoxStream, StreamExt, try_unfold};
+use tonic::{Request, Response, Status};
+use tricorn_proto::etcdserverpb::maintenance_server::Maintenance;
+use tricorn_proto::etcdserverpb::{
+    AlarmRequest, AlarmResponse, DefragmentRequest, DefragmentResponse, DowngradeInfo, DowngradeRequest, DowngradeResponse, HashKvRequest,
+    HashKvResponse, HashRequest, HashResponse, MoveLeaderRequest, MoveLeaderResponse, ResponseHeader, SnapshotRequest, SnapshotResponse,
+    StatusRequest, StatusResponse,
+};
+use tricorn_store::SnapshotStream;
+
+use crate::config::ETCD_VERSION;
+use crate::error::status_of;
+use crate::shared::{Shared, answer};
+use crate::snapshot_file::Sealer;
+
+#[tonic::async_trait]
+impl Maintenance for Shared {
+    async fn alarm(&self, request: Request<AlarmRequest>) -> Result<Response<AlarmResponse>, Status> {
+        answer(self.store.alarm(request.into_inner()).await)
+    }
+
+    async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        let now = self.store.status();
+        let size = i64::try_from(now.db_size).unwrap_or(i64::MAX);
+        Ok(Response::new(StatusResponse {
+            header: Some(self.store.header()),
+            version: ETCD_VERSION.to_owned(),
+            db_size: size,
+            leader: now.leader.unwrap_or(0),
+            raft_index: now.committed_index,
+            raft_term: now.term,
+            raft_applied_index: now.applied_index,
+            errors: now.errors,
+            db_size_in_use: size,
+            is_learner: now.is_learner,
+            storage_version: "3.6.0".to_owned(),
+            db_size_quota: i64::try_from(now.quota).unwrap_or(i64::MAX),
+            downgrade_info: Some(DowngradeInfo::default()),
+        }))
+    }
+
+    async fn defragment(&self, _: Request<DefragmentRequest>) -> Result<Response<DefragmentResponse>, Status> {
+        self.store.defragment().await.map_err(|error| status_of(&error))?;
+        Ok(Response::new(DefragmentResponse { header: Some(self.store.header()) }))
+    }
+
+    async fn hash(&self, _: Request<HashRequest>) -> Result<Response<HashResponse>, Status> {
+        Err(Status::unimplemented("etcdserver: a hash of the database file is not implemented, use HashKV"))
+    }
+
+    async fn hash_kv(&self, request: Request<HashKvRequest>) -> Result<Response<HashKvResponse>, Status> {
+        let work = async {
+            let found = self.store.hash_kv(request.get_ref().revision).await?;
+            Ok(HashKvResponse {
+                header: Some(self.store.header()),
+                hash: found.hash,
+                compact_revision: found.compacted,
+                hash_revision: found.revision,
+            })
+        };
+        answer(work.await)
+    }
+
+    type SnapshotStream = BoxStream<'static, Result<SnapshotResponse, Status>>;
+
+    async fn snapshot(&self, _: Request<SnapshotRequest>) -> Result<Response<Self::SnapshotStream>, Status> {
+        let stream = self.store.snapshot().await.map_err(|error| status_of(&error))?;
+        let header = ResponseHeader { revision: stream.revision, ..self.store.header() };
+        let outgoing = Outgoing { header: Some(header), stream, sealer: Some(Sealer::default()) };
+        Ok(Response::new(try_unfold(outgoing, Outgoing::next).boxed()))
+    }
+
+    async fn move_leader(&self, request: Request<MoveLeaderRequest>) -> Result<Response<MoveLeaderResponse>, Status> {
+        self.admit(&request)?;
+        // etcd takes this from its leader only, and its clients look for the leader because of that.
+        if !self.store.leadership().borrow().is_leader {
+            return Err(Status::failed_precondition("etcdserver: not leader"));
+        }
+        self.store.move_leader(request.get_ref().target_id).await.map_err(|error| status_of(&error))?;
+        Ok(Response::new(MoveLeaderResponse { header: Some(self.store.header()) }))
+    }
+
+    async fn downgrade(&self, _: Request<DowngradeRequest>) -> Result<Response<DowngradeResponse>, Status> {
+        Err(Status::unimplemented("etcdserver: downgrades are not implemented by this server"))
+    }
+}
+
+/// A snapshot on its way to a client.
+struct Outgoing {
+    /// Goes with every chunk.
+    header: Option<ResponseHeader>,
+    stream: SnapshotStream,
+    /// Gone once the last chunk has been sent.
+    sealer: Option<Sealer>,
+}
+
+impl Outgoing {
+    async fn next(mut self) -> Result<Option<(SnapshotResponse, Self)>, Status> {
+        let Some(mut sealer) = self.sealer.take() else { return Ok(None) };
+        let blob = match self.stream.chunks.recv().await {
+            Some(Ok(chunk)) => {
+                sealer.pass(&chunk);
+                self.sealer = Some(sealer);
+                chunk
+            }
+            Some(Err(error)) => return Err(Status::internal(format!("etcdserver: snapshot: {error}"))),
+            None => sealer.seal(),
+        };
+        // How much follows is not known: the state is streamed, not first written to a file.
+        let remaining_bytes = u64::from(self.sealer.is_some());
+        let response = SnapshotResponse { header: self.header, remaining_bytes, blob, version: ETCD_VERSION.to_owned() };
+        Ok(Some((response, self)))
+    }
+}

@@ -1,0 +1,240 @@
+//! The listeners: every address takes gRPC and HTTP/1.1, with or without TLS.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic_health::ServingStatus;
+use tower::{Service, ServiceExt};
+use tricorn_proto::etcdserverpb::auth_server::AuthServer;
+use tricorn_proto::etcdserverpb::cluster_server::ClusterServer;
+use tricorn_proto::etcdserverpb::kv_server::KvServer;
+use tricorn_proto::etcdserverpb::lease_server::LeaseServer;
+use tricorn_proto::etcdserverpb::maintenance_server::MaintenanceServer;
+use tricorn_proto::etcdserverpb::watch_server::WatchServer;
+use tricorn_store::Store;
+
+use crate::config::EtcdApiConfig;
+use crate::counted::Counted;
+use crate::error::ServeError;
+use crate::http::{Endpoints, routes};
+use crate::metrics::Metrics;
+use crate::shared::Shared;
+
+/// A client that has not finished its TLS handshake after this long is let go.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Request bytes beyond the largest request: what the message around it takes; etcd's number.
+const OVERHEAD_BYTES: usize = 512 << 10;
+/// What a client may send on a stream before it must wait.
+const WINDOW: u32 = 1 << 20;
+
+/// The open door.
+pub struct EtcdApi {
+    /// The client addresses, with the ports that were taken.
+    pub addresses: Vec<SocketAddr>,
+    /// The addresses for health and metrics.
+    pub metrics_addresses: Vec<SocketAddr>,
+    tasks: JoinSet<()>,
+}
+
+impl EtcdApi {
+    /// Waits until the shutdown token has been cancelled and open requests have ended or been cut off.
+    pub async fn closed(mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Opens the door: listens at once, serves until `shutdown` is cancelled. Dropping what is returned cuts everybody off.
+pub async fn serve(store: Store, config: EtcdApiConfig, shutdown: CancellationToken) -> Result<EtcdApi, ServeError> {
+    let config = Arc::new(config);
+    let shared = Shared { store, config: config.clone(), stop: shutdown.clone() };
+    let metrics = Arc::new(Metrics::new());
+    let endpoints = routes(Endpoints { shared: shared.clone(), metrics: metrics.clone() });
+    let mut tasks = JoinSet::new();
+    let (reporter, health) = tonic_health::server::health_reporter();
+    tasks.spawn(report_health(shared.clone(), reporter));
+    let clients = grpc_routes(&shared).add_service(health).into_axum_router().merge(endpoints.clone());
+    let clients = counting(clients, metrics.clone());
+
+    let tls = config.tls.as_ref().map(|tls| acceptor(tls));
+    let connections = Arc::new(Semaphore::new(config.max_connections));
+    let (mut addresses, mut metrics_addresses) = (Vec::new(), Vec::new());
+    for (wanted, app, tls, bound) in config
+        .listen
+        .iter()
+        .map(|address| (address, &clients, &tls, true))
+        .chain(config.metrics_listen.iter().map(|address| (address, &endpoints, &None, false)))
+    {
+        let listen = |source| ServeError::Listen { address: *wanted, source };
+        let listener = TcpListener::bind(wanted).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        if bound {
+            addresses.push(address)
+        } else {
+            metrics_addresses.push(address)
+        }
+        let door = Door {
+            app: app.clone(),
+            tls: tls.clone(),
+            config: config.clone(),
+            metrics: metrics.clone(),
+            connections: connections.clone(),
+            shutdown: shutdown.clone(),
+        };
+        tasks.spawn(door.accept(listener));
+    }
+    tracing::info!(?addresses, tls = config.tls.is_some(), "ready to serve client requests");
+    Ok(EtcdApi { addresses, metrics_addresses, tasks })
+}
+
+fn grpc_routes(shared: &Shared) -> Routes {
+    let largest = shared.config.max_request_bytes + OVERHEAD_BYTES;
+    Routes::new(KvServer::new(shared.clone()).max_decoding_message_size(largest))
+        .add_service(WatchServer::new(shared.clone()))
+        .add_service(LeaseServer::new(shared.clone()))
+        .add_service(ClusterServer::new(shared.clone()))
+        .add_service(MaintenanceServer::new(shared.clone()))
+        .add_service(AuthServer::new(shared.clone()))
+}
+
+fn acceptor(tls: &rustls::ServerConfig) -> TlsAcceptor {
+    let mut tls = tls.clone();
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    TlsAcceptor::from(Arc::new(tls))
+}
+
+/// gRPC's health service says "serving" while there is a leader.
+async fn report_health(shared: Shared, reporter: tonic_health::server::HealthReporter) {
+    let mut leadership = shared.store.leadership();
+    loop {
+        let led = leadership.borrow_and_update().leader.is_some();
+        reporter.set_service_status("", if led { ServingStatus::Serving } else { ServingStatus::NotServing }).await;
+        tokio::select! {
+            () = shared.stop.cancelled() => return,
+            changed = leadership.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// Counts calls and their outcome. An error before the first message is in the headers; later ones are not seen here.
+fn counting(app: Router, metrics: Arc<Metrics>) -> Router {
+    app.layer(axum::middleware::from_fn(move |request: Request<Body>, next: axum::middleware::Next| {
+        let metrics = metrics.clone();
+        async move {
+            let Some(method) = metrics.started(request.uri().path()) else { return next.run(request).await };
+            let begun = Instant::now();
+            let response = next.run(request).await;
+            metrics.handled(method, grpc_code(&response), begun.elapsed());
+            response
+        }
+    }))
+}
+
+fn grpc_code(response: &Response<Body>) -> usize {
+    response.headers().get("grpc-status").and_then(|code| code.to_str().ok()?.parse().ok()).unwrap_or(0)
+}
+
+/// One address.
+struct Door {
+    app: Router,
+    tls: Option<TlsAcceptor>,
+    config: Arc<EtcdApiConfig>,
+    metrics: Arc<Metrics>,
+    connections: Arc<Semaphore>,
+    shutdown: CancellationToken,
+}
+
+impl Door {
+    async fn accept(self, listener: TcpListener) {
+        let door = Arc::new(self);
+        let graceful = GracefulShutdown::new();
+        let mut open = JoinSet::new();
+        loop {
+            while open.try_join_next().is_some() {}
+            let Ok(permit) = door.connections.clone().acquire_owned().await else { break };
+            let accepted = tokio::select! {
+                () = door.shutdown.cancelled() => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    open.spawn(door.clone().serve(stream, graceful.watcher(), permit));
+                }
+                Err(error) => {
+                    // Out of file descriptors, most likely: let some connections end first.
+                    tracing::warn!(%error, "cannot accept a connection of an etcd client");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+        drop(listener);
+        if tokio::time::timeout(door.config.drain, graceful.shutdown()).await.is_err() {
+            tracing::info!(connections = open.len(), "cutting off etcd clients that do not end");
+        }
+        open.shutdown().await;
+    }
+
+    async fn serve(self: Arc<Self>, stream: TcpStream, watcher: hyper_util::server::graceful::Watcher, permit: OwnedSemaphorePermit) {
+        let _open = permit;
+        // Small answers must not wait for more to come.
+        let _best_effort = stream.set_nodelay(true);
+        match &self.tls {
+            None => self.converse(stream, watcher).await,
+            Some(acceptor) => match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => self.converse(stream, watcher).await,
+                Ok(Err(error)) => tracing::debug!(%error, "TLS handshake with an etcd client failed"),
+                Err(_) => tracing::debug!("TLS handshake with an etcd client took too long"),
+            },
+        }
+    }
+
+    async fn converse<S>(&self, stream: S, watcher: hyper_util::server::graceful::Watcher)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let io = TokioIo::new(Counted::new(stream, self.metrics.clone()));
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(self.config.max_concurrent_streams)
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW * 4)
+            .keep_alive_interval(Duration::from_secs(30))
+            .keep_alive_timeout(Duration::from_secs(20));
+        let app = self.app.clone();
+        let service = tower::service_fn(move |request: Request<Incoming>| {
+            let mut app = app.clone();
+            async move { Ok::<_, Infallible>(answer(&mut app, request.map(Body::new)).await) }
+        });
+        let connection = builder.serve_connection(io, TowerToHyperService::new(service)).into_owned();
+        if let Err(error) = watcher.watch(connection).await {
+            tracing::trace!(%error, "an etcd client's connection ended");
+        }
+    }
+}
+
+async fn answer(app: &mut Router, request: Request<Body>) -> Response<Body> {
+    let Ok(app) = ServiceExt::<Request<Body>>::ready(app).await;
+    match Service::call(app, request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}

@@ -1,0 +1,208 @@
+//! The Watch service, and one watch on a stream: messages of the store become answers on the wire.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::FutureExt;
+use futures::stream::BoxStream;
+use prost::Message;
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+use tricorn_proto::etcdserverpb::watch_server::Watch;
+use tricorn_proto::etcdserverpb::{ResponseHeader, WatchRequest, WatchResponse};
+use tricorn_proto::mvccpb::Event;
+use tricorn_store::{WatchMessage, Watcher};
+
+use crate::shared::{Shared, requires_leader};
+use crate::watch_session::Session;
+
+/// Answers that may wait for a client to read them, a stream. A watch that cannot put its answer here waits; the store
+/// then lets it read history later instead of keeping events for it.
+const OUTGOING: usize = 64;
+/// Events that are put into one answer when they are there already.
+const BATCH_EVENTS: usize = 1024;
+/// Bytes of events after which no more revisions are added to an answer.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// What goes to the client.
+pub(crate) type Outgoing = mpsc::Sender<Result<WatchResponse, Status>>;
+
+#[tonic::async_trait]
+impl Watch for Shared {
+    type WatchStream = BoxStream<'static, Result<WatchResponse, Status>>;
+
+    async fn watch(&self, request: Request<Streaming<WatchRequest>>) -> Result<Response<Self::WatchStream>, Status> {
+        self.admit(&request)?;
+        let wants_leader = requires_leader(request.metadata());
+        let (out, answers) = mpsc::channel(OUTGOING);
+        let session = Session::new(self.clone(), out, wants_leader);
+        // Ends by itself when the client has gone, and with the server's token.
+        tokio::spawn(session.run(request.into_inner()));
+        Ok(Response::new(Box::pin(ReceiverStream::new(answers).map(|answer| answer))))
+    }
+}
+
+/// How far a watch has come, told to its session when the client has asked for progress of the whole stream.
+pub(crate) struct Report {
+    pub watch_id: i64,
+    pub revision: i64,
+}
+
+/// One watch of a stream.
+pub(crate) struct Pump {
+    pub shared: Shared,
+    pub watch_id: i64,
+    pub watcher: Watcher,
+    pub cancel: CancellationToken,
+    pub out: Outgoing,
+    pub reports: mpsc::Sender<Report>,
+    /// The session waits for a report.
+    pub asked: Arc<AtomicBool>,
+    /// The client wants progress of this very watch.
+    pub notify: bool,
+    /// Answers larger than this are cut into pieces; `None`: never.
+    pub fragment: Option<usize>,
+}
+
+impl Pump {
+    /// Runs until the watch ends; gives its id.
+    pub async fn run(mut self) -> i64 {
+        let mut next = None;
+        loop {
+            let message = match next.take() {
+                Some(message) => Some(message),
+                None => tokio::select! {
+                    biased;
+                    () = self.cancel.cancelled() => {
+                        self.end(WatchResponse::default()).await;
+                        return self.watch_id;
+                    }
+                    message = self.watcher.next() => message,
+                },
+            };
+            let more = match message {
+                Some(WatchMessage::Events { revision, events }) => {
+                    let (revision, events) = self.gather(revision, events.to_vec(), &mut next);
+                    self.send_events(revision, events).await
+                }
+                Some(WatchMessage::Progress { revision }) => self.progress(revision).await,
+                Some(WatchMessage::Canceled { compact_revision, reason }) => {
+                    // The revision says it all; etcd gives no reason beside it.
+                    let cancel_reason = if compact_revision == 0 { reason } else { String::new() };
+                    self.end(WatchResponse { compact_revision, cancel_reason, ..WatchResponse::default() }).await;
+                    false
+                }
+                None => false,
+            };
+            if !more {
+                return self.watch_id;
+            }
+        }
+    }
+
+    /// Adds the revisions that are there already, whole ones only.
+    fn gather(&mut self, mut revision: i64, mut events: Vec<Event>, next: &mut Option<WatchMessage>) -> (i64, Vec<Event>) {
+        let mut bytes: usize = events.iter().map(event_bytes).sum();
+        while events.len() < BATCH_EVENTS && bytes < BATCH_BYTES {
+            match self.watcher.next().now_or_never().flatten() {
+                Some(WatchMessage::Events { revision: newer, events: more }) => {
+                    bytes += more.iter().map(event_bytes).sum::<usize>();
+                    events.extend_from_slice(&more);
+                    revision = newer;
+                }
+                other => {
+                    *next = other;
+                    break;
+                }
+            }
+        }
+        (revision, events)
+    }
+
+    async fn send_events(&self, revision: i64, events: Vec<Event>) -> bool {
+        let response = WatchResponse { header: Some(self.header(revision)), watch_id: self.watch_id, events, ..WatchResponse::default() };
+        match self.fragment {
+            Some(limit) if response.encoded_len() >= limit => {
+                for piece in pieces(response, limit) {
+                    if self.out.send(Ok(piece)).await.is_err() {
+                        return false;
+                    }
+                }
+                true
+            }
+            _ => self.out.send(Ok(response)).await.is_ok(),
+        }
+    }
+
+    async fn progress(&self, revision: i64) -> bool {
+        if self.asked.swap(false, Ordering::AcqRel) {
+            return self.reports.send(Report { watch_id: self.watch_id, revision }).await.is_ok();
+        }
+        if !self.notify {
+            return true;
+        }
+        let response = WatchResponse { header: Some(self.header(revision)), watch_id: self.watch_id, ..WatchResponse::default() };
+        self.out.send(Ok(response)).await.is_ok()
+    }
+
+    async fn end(&self, response: WatchResponse) {
+        let header = Some(self.shared.store.header());
+        // Whether it arrives makes no difference any more.
+        let _gone = self.out.send(Ok(WatchResponse { header, watch_id: self.watch_id, canceled: true, ..response })).await;
+    }
+
+    fn header(&self, revision: i64) -> ResponseHeader {
+        ResponseHeader { revision, ..self.shared.store.header() }
+    }
+}
+
+/// About the bytes of an event on the wire.
+fn event_bytes(event: &Event) -> usize {
+    let size = |kv: &Option<tricorn_proto::mvccpb::KeyValue>| kv.as_ref().map_or(0, |kv| kv.key.len() + kv.value.len() + 40);
+    size(&event.kv) + size(&event.prev_kv)
+}
+
+/// Cuts an answer so that each piece stays below `limit` where single events allow; all but the last say that more follows.
+fn pieces(mut response: WatchResponse, limit: usize) -> Vec<WatchResponse> {
+    let events = std::mem::take(&mut response.events);
+    let empty = response.encoded_len();
+    let mut out: Vec<WatchResponse> = Vec::new();
+    let mut piece = response.clone();
+    let mut bytes = empty;
+    for event in events {
+        let size = event.encoded_len() + 8;
+        if !piece.events.is_empty() && bytes + size > limit {
+            piece.fragment = true;
+            out.push(std::mem::replace(&mut piece, response.clone()));
+            bytes = empty;
+        }
+        bytes += size;
+        piece.events.push(event);
+    }
+    out.push(piece);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tricorn_proto::mvccpb::KeyValue;
+
+    #[test]
+    fn pieces_keep_every_event_in_order_and_mark_all_but_the_last() {
+        let event = |n: i64| Event {
+            kv: Some(KeyValue { key: format!("k{n}").into(), value: vec![0; 100].into(), mod_revision: n, ..KeyValue::default() }),
+            ..Event::default()
+        };
+        let whole = WatchResponse { watch_id: 3, events: (0..50).map(event).collect(), ..WatchResponse::default() };
+        let cut = pieces(whole.clone(), 1000);
+        assert!(cut.len() > 5);
+        assert!(cut.iter().all(|piece| piece.encoded_len() <= 1000 && piece.watch_id == 3));
+        assert!(cut.iter().rev().skip(1).all(|piece| piece.fragment) && !cut[cut.len() - 1].fragment);
+        assert_eq!(cut.into_iter().flat_map(|piece| piece.events).collect::<Vec<_>>(), whole.events);
+        assert_eq!(pieces(whole, 1).len(), 50, "an event larger than the limit still goes out");
+    }
+}
