@@ -1,0 +1,43 @@
+//! The loads against the machine's etcd: they must find a working server working.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
+use std::path::Path;
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+use tricorn_bench::compare::{CompareArgs, run};
+use tricorn_bench::kv::Load;
+use tricorn_bench::{EtcdCluster, Workload};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_load_runs_and_counts_what_it_did() {
+    let program = Path::new("/usr/bin/etcd");
+    if !program.exists() {
+        println!("skipped: there is no etcd on this machine (package etcd-server)");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let ours = EtcdCluster::start(program, &dir.path().join("ours"), 1).await.unwrap();
+    let load = Load {
+        workloads: Workload::ALL.to_vec(),
+        clients: 4,
+        connections: 2,
+        value_size: 64,
+        keys: 20,
+        watchers: 3,
+        duration: 1,
+        total: Some(50),
+    };
+    let args =
+        CompareArgs { target: ours.target(), load, etcd: program.into(), etcd_members: 1, etcd_dir: dir.path().join("theirs"), rounds: 1 };
+    let found = tokio::time::timeout(Duration::from_secs(60), run(&args, &ProgressBar::hidden())).await.unwrap().unwrap();
+    assert_eq!(found.pairs.len(), Workload::ALL.len());
+    for pair in &found.pairs {
+        for side in [&pair.ours, &pair.etcd] {
+            let wanted = if side.workload == "watch" { 150 } else { 50 };
+            assert_eq!((side.operations, side.errors), (wanted, 0), "{side:?}");
+            assert!(side.p50_ms > 0.0 && side.p50_ms <= side.p99_ms && side.rss_bytes.unwrap() > 1 << 20, "{side:?}");
+        }
+    }
+    assert!(found.to_text().contains("range-serializable"));
+}
