@@ -1,0 +1,67 @@
+//! One change of one object, shared by all who watch.
+
+use crate::object::Object;
+use bytes::Bytes;
+use std::sync::{Arc, OnceLock};
+
+/// What happened to an object; also what a watcher is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// The object came to be, or came into the watcher's sight.
+    Added,
+    /// The object was written.
+    Modified,
+    /// The object is gone, or out of the watcher's sight.
+    Deleted,
+}
+
+impl ChangeKind {
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Added => "ADDED",
+            Self::Modified => "MODIFIED",
+            Self::Deleted => "DELETED",
+        }
+    }
+}
+
+/// One change of one object.
+#[derive(Debug)]
+pub struct Change {
+    /// The revision that made the change.
+    pub revision: i64,
+    /// What happened.
+    pub kind: ChangeKind,
+    /// The object after the change; for a deletion its last form, with the revision of the deletion.
+    pub object: Arc<Object>,
+    /// The object before the change.
+    pub previous: Option<Arc<Object>>,
+    line: OnceLock<Bytes>,
+}
+
+impl Change {
+    pub(crate) fn new(revision: i64, kind: ChangeKind, object: Arc<Object>, previous: Option<Arc<Object>>) -> Self {
+        Self { revision, kind, object, previous, line: OnceLock::new() }
+    }
+
+    /// The change as one line of a watch, written once for all watchers.
+    pub fn line(&self) -> Bytes {
+        self.line.get_or_init(|| line(self.kind, self.object.body())).clone()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.object.body().len()
+    }
+}
+
+/// One line of a watch.
+pub(crate) fn line(kind: ChangeKind, body: &[u8]) -> Bytes {
+    let mut line = Vec::with_capacity(body.len() + 32);
+    line.extend_from_slice(b"{\"type\":\"");
+    line.extend_from_slice(kind.as_str().as_bytes());
+    line.extend_from_slice(b"\",\"object\":");
+    line.extend_from_slice(body);
+    line.extend_from_slice(b"}\n");
+    line.into()
+}
