@@ -1,0 +1,62 @@
+//! Request bodies: bounded, and JSON or YAML.
+
+use crate::media::{JSON, YAML};
+use axum::body::Body;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Request};
+use http_body_util::{BodyExt, Limited};
+use serde_json::Value;
+use tricorn_meta::Status;
+
+/// No request body is larger than this.
+pub(crate) const MAX_BODY_BYTES: usize = 3 << 20;
+/// No object nests deeper than this. (serde_json's own limit for JSON.)
+const MAX_DEPTH: usize = 120;
+
+/// Reads the whole body.
+pub(crate) async fn read(request: Request<Body>) -> Result<Bytes, Status> {
+    let body = Limited::new(request.into_body(), MAX_BODY_BYTES);
+    match body.collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(Status::too_large(format_args!("limit is {MAX_BODY_BYTES}"))),
+        Err(error) => Err(Status::bad_request(format!("read the request body: {error}"))),
+    }
+}
+
+/// The media type of a body, without parameters.
+pub(crate) fn content_type(headers: &HeaderMap) -> &str {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim()
+}
+
+/// An object out of a JSON or YAML body.
+pub(crate) fn object(headers: &HeaderMap, bytes: &[u8]) -> Result<Value, Status> {
+    let value = match content_type(headers) {
+        "" | "application/json" | "text/plain" | "application/x-www-form-urlencoded" => json(bytes)?,
+        "application/yaml" | "application/x-yaml" | "text/yaml" => yaml(bytes)?,
+        _ => return Err(Status::unsupported_media_type(&[JSON, YAML])),
+    };
+    if value.is_object() { Ok(value) } else { Err(Status::bad_request("the object provided is unrecognized (must be of type Object)")) }
+}
+
+pub(crate) fn json(bytes: &[u8]) -> Result<Value, Status> {
+    serde_json::from_slice(bytes).map_err(|error| Status::bad_request(format!("the body of the request is not valid JSON: {error}")))
+}
+
+pub(crate) fn yaml(bytes: &[u8]) -> Result<Value, Status> {
+    let value: Value =
+        serde_yaml_ng::from_slice(bytes).map_err(|error| Status::bad_request(format!("the body of the request is not valid YAML: {error}")))?;
+    if depth_exceeds(&value, MAX_DEPTH) {
+        return Err(Status::bad_request("the body of the request nests too deeply"));
+    }
+    Ok(value)
+}
+
+fn depth_exceeds(value: &Value, left: usize) -> bool {
+    match value {
+        Value::Array(items) => left == 0 || items.iter().any(|item| depth_exceeds(item, left - 1)),
+        Value::Object(fields) => left == 0 || fields.values().any(|field| depth_exceeds(field, left - 1)),
+        _ => false,
+    }
+}

@@ -1,0 +1,95 @@
+//! What every cluster has from its start: namespaces, roles, priority classes, the Service `kubernetes` with all servers behind it. Every server
+//! makes what is missing; making it twice does no harm.
+
+mod endpoints;
+mod objects;
+
+use crate::allocate;
+use crate::context::Context;
+use crate::options::{FieldValidation, WriteParameters};
+use crate::pipeline::Target;
+use crate::server::Server;
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tricorn_meta::{GroupVersionKind, Status, UserInfo};
+use tricorn_registry::{Object, Step};
+use tricorn_schema::catalog;
+
+/// Pause before what failed is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+
+/// Starts the tasks.
+pub(crate) fn spawn(server: &Arc<Server>, tasks: &mut JoinSet<()>) {
+    tasks.spawn(make_all(server.clone()));
+    tasks.spawn(endpoints::run(server.clone()));
+    tasks.spawn(allocate::repair(server.clone()));
+}
+
+async fn make_all(server: Arc<Server>) {
+    let context = context();
+    let wanted = objects::all(&server);
+    let mut left: Vec<&Value> = wanted.iter().collect();
+    loop {
+        let mut failed = Vec::new();
+        for object in left {
+            if let Err(error) = make(&server, &context, object).await {
+                tracing::debug!(kind = %object["kind"], name = %object["metadata"]["name"], %error, "a bootstrap object could not be made yet");
+                failed.push(object);
+            }
+        }
+        if failed.is_empty() {
+            tracing::info!(objects = wanted.len(), "all bootstrap objects are there");
+            return;
+        }
+        left = failed;
+        tokio::time::sleep(RETRY_PAUSE).await;
+    }
+}
+
+/// The server itself as a user.
+fn context() -> Context {
+    Context::internal(UserInfo::new("system:apiserver", ["system:masters", "system:authenticated"]))
+}
+
+fn parameters() -> WriteParameters {
+    WriteParameters {
+        dry_run: false,
+        field_validation: FieldValidation::Ignore,
+        field_manager: "kube-apiserver".to_owned(),
+        named_manager: true,
+        force: false,
+    }
+}
+
+/// Makes an object, or brings the one that is there up to date.
+async fn make(server: &Server, context: &Context, wanted: &Value) -> Result<(), Status> {
+    let kind = GroupVersionKind::of(wanted);
+    let resource = catalog().kind(&kind).ok_or_else(|| Status::internal(format_args!("{kind} is not served")))?;
+    let endpoint = server.endpoint(&resource.group, &resource.version, &resource.plural).ok_or_else(|| Status::internal(format_args!("{kind} is not served")))?;
+    let text = |field: &str| crate::stamp::text(wanted, field).to_owned();
+    let (namespace, name) = (text("namespace"), text("name"));
+    let target = Target { endpoint: &endpoint, subresource: "", namespace: &namespace, name: &name };
+    let parameters = parameters();
+    match server.registry.read(&endpoint.stored, &namespace, &name).await {
+        Ok(existing) => {
+            let Some(_) = tricorn_authz::reconcile(existing.value(), wanted).filter(|_| kind.group == "rbac.authorization.k8s.io") else {
+                return Ok(());
+            };
+            let parameters = &parameters;
+            let change = |old: Arc<Object>| async move {
+                match tricorn_authz::reconcile(old.value(), wanted) {
+                    Some(next) if next["roleRef"] == old.value()["roleRef"] => server.finish_update(context, target, &old, next, parameters, false).await,
+                    _ => Ok(Step::Keep),
+                }
+            };
+            server.registry.update(&endpoint.stored, &namespace, &name, context.write_options(false), change).await.map(|_| ())
+        }
+        Err(refusal) if refusal.is_not_found() => match server.create_object(context, target, wanted.clone(), &parameters, false).await {
+            Err(refusal) if !refusal.is_already_exists() => Err(refusal),
+            _ => Ok(()),
+        },
+        Err(refusal) => Err(refusal),
+    }
+}

@@ -1,0 +1,140 @@
+//! One version of one custom kind.
+
+use super::{check, columns};
+use crate::endpoint::{Endpoint, ScalePaths};
+use serde_json::{Map, Value, json};
+use std::sync::{Arc, LazyLock};
+use tricorn_meta::{FieldError, GroupVersionKind, Timestamp};
+use tricorn_schema::{Definitions, Node, Resource, Subresource, openapi};
+
+const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+
+/// The types that metadata is made of; every custom kind refers to them.
+static METADATA_TYPES: LazyLock<Map<String, Value>> = LazyLock::new(|| {
+    let wanted = |name: &String| name.starts_with("io.k8s.apimachinery.pkg.apis.meta.v1.");
+    openapi::described_definitions().into_iter().filter(|(name, _)| wanted(name)).collect()
+});
+
+/// One version of one custom kind.
+pub(crate) struct CustomKind {
+    definitions: Definitions,
+    name: String,
+    pub list_kind: String,
+    pub scale: Option<ScalePaths>,
+    pub selectable: Vec<String>,
+    columns: Vec<columns::Column>,
+    group: String,
+    kind: String,
+    namespaced: bool,
+    /// The schema as the definition has it.
+    schema: Value,
+    /// The whole type, for OpenAPI.
+    pub definition: Value,
+}
+
+impl CustomKind {
+    pub(crate) fn node(&self) -> Node<'_> {
+        match self.definitions.node(&self.name) {
+            Some(node) => node,
+            None => unreachable!("a custom kind is made with its definition"),
+        }
+    }
+
+    pub(crate) fn default(&self, value: &mut Value) {
+        check::default(&self.schema, value);
+    }
+
+    pub(crate) fn validate(&self, value: &Value) -> Vec<FieldError> {
+        let mut errors = tricorn_schema::kinds::validate_create(&self.group, &self.kind, self.namespaced, value);
+        check::validate(&self.schema, value, &mut errors);
+        errors
+    }
+
+    pub(crate) fn table(&self, objects: &[&Value], now: Timestamp) -> Value {
+        columns::table(&self.columns, objects, now)
+    }
+}
+
+/// The endpoints of a CustomResourceDefinition: one a served version, the stored version's first.
+pub(crate) fn endpoints(crd: &Value) -> Vec<Arc<Endpoint>> {
+    let spec = &crd["spec"];
+    let versions = spec["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let stored = versions.iter().find(|version| version["storage"] == true).and_then(|version| version["name"].as_str()).unwrap_or_default();
+    let served = versions.iter().filter(|version| version["served"] == true);
+    served.filter_map(|version| endpoint(spec, version, stored)).map(Arc::new).collect()
+}
+
+fn words(value: &Value) -> Vec<String> {
+    value.as_array().into_iter().flatten().filter_map(|word| word.as_str().map(str::to_owned)).collect()
+}
+
+fn endpoint(spec: &Value, version: &Value, stored: &str) -> Option<Endpoint> {
+    let (group, names) = (spec["group"].as_str()?, &spec["names"]);
+    let (plural, kind_name, version_name) = (names["plural"].as_str()?, names["kind"].as_str()?, version["name"].as_str()?);
+    let reversed: Vec<&str> = group.split('.').rev().collect();
+    let definition_name = format!("{}.{version_name}.{kind_name}", reversed.join("."));
+    let namespaced = spec["scope"] == "Namespaced";
+    let resource = Resource {
+        group: group.to_owned(),
+        version: version_name.to_owned(),
+        plural: plural.to_owned(),
+        singular: names["singular"].as_str().map_or_else(|| kind_name.to_lowercase(), str::to_owned),
+        kind: kind_name.to_owned(),
+        namespaced,
+        verbs: ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"].map(str::to_owned).to_vec(),
+        short_names: words(&names["shortNames"]),
+        categories: words(&names["categories"]),
+        subresources: subresources(version, GroupVersionKind::new(group, version_name, kind_name)),
+        storage_version: stored.to_owned(),
+        definition: definition_name.clone(),
+    };
+    let kind = custom_kind(version, &resource, names, definition_name);
+    Some(Endpoint::custom(resource, Arc::new(kind)))
+}
+
+fn subresources(version: &Value, kind: GroupVersionKind) -> Vec<Subresource> {
+    let verbs = || ["get", "patch", "update"].map(str::to_owned).to_vec();
+    let mut all = Vec::new();
+    if version["subresources"].get("status").is_some() {
+        all.push(Subresource { name: "status".to_owned(), kind, verbs: verbs() });
+    }
+    if version["subresources"].get("scale").is_some() {
+        all.push(Subresource { name: "scale".to_owned(), kind: GroupVersionKind::new("autoscaling", "v1", "Scale"), verbs: verbs() });
+    }
+    all
+}
+
+fn custom_kind(version: &Value, resource: &Resource, names: &Value, name: String) -> CustomKind {
+    let schema = version["schema"]["openAPIV3Schema"].clone();
+    let mut definition = if schema.is_object() { schema.clone() } else { json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}) };
+    for (field, of) in [
+        ("apiVersion", json!({"type": "string"})),
+        ("kind", json!({"type": "string"})),
+        ("metadata", json!({"$ref": format!("#/definitions/{OBJECT_META}")})),
+    ] {
+        definition["properties"][field] = of;
+    }
+    definition["x-kubernetes-group-version-kind"] = json!([{"group": resource.group, "version": resource.version, "kind": resource.kind}]);
+    let mut all = METADATA_TYPES.clone();
+    all.insert(name.clone(), definition.clone());
+    let path = |text: &str| text.split('.').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    let scale = version["subresources"].get("scale").map(|scale| ScalePaths {
+        spec_replicas: path(scale["specReplicasPath"].as_str().unwrap_or_default()),
+        status_replicas: path(scale["statusReplicasPath"].as_str().unwrap_or_default()),
+        selector: scale["labelSelectorPath"].as_str().map(path),
+    });
+    let selectable = version["selectableFields"].as_array().into_iter().flatten();
+    CustomKind {
+        definitions: Definitions::from_openapi(&json!({"definitions": all})),
+        name,
+        list_kind: names["listKind"].as_str().map_or_else(|| format!("{}List", resource.kind), str::to_owned),
+        scale,
+        selectable: selectable.filter_map(|one| Some(one["jsonPath"].as_str()?.trim_start_matches('.').to_owned())).collect(),
+        columns: columns::read(&version["additionalPrinterColumns"]),
+        group: resource.group.clone(),
+        kind: resource.kind.clone(),
+        namespaced: resource.namespaced,
+        schema,
+        definition,
+    }
+}

@@ -1,0 +1,67 @@
+//! `/openapi/v2` and `/openapi/v3`: what `kubectl explain` reads.
+
+use crate::Answer;
+use crate::context::Context;
+use crate::discovery::{hash, tagged};
+use crate::media;
+use crate::respond;
+use crate::server::Server;
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+use std::sync::LazyLock;
+use tricorn_meta::Status;
+use tricorn_schema::openapi;
+
+/// All definitions, once; they are asked for rarely.
+static DEFINITIONS: LazyLock<Map<String, Value>> = LazyLock::new(openapi::described_definitions);
+
+pub(crate) fn v2(server: &Server, context: &Context) -> Answer {
+    media::negotiate(context.header(http::header::ACCEPT), media::PLAIN)?;
+    let endpoints = server.endpoints.load();
+    let mut definitions = DEFINITIONS.clone();
+    definitions.extend(custom_definitions(server));
+    let document = openapi::v2(&definitions, endpoints.resources());
+    Ok(tagged(context, &document, media::JSON))
+}
+
+pub(crate) fn v3(server: &Server, context: &Context) -> Answer {
+    let endpoints = server.endpoints.load();
+    let path = context.info.path.trim_start_matches("/openapi/v3").trim_matches('/');
+    if path.is_empty() {
+        let mut paths = Map::new();
+        for (group, versions) in endpoints.groups() {
+            for version in versions {
+                let name = openapi::group_version_path(group, version);
+                // What is built in changes with the server's version only; what is custom, with its definitions.
+                let builtin = format!("{}{name}", env!("CARGO_PKG_VERSION"));
+                let custom: Vec<_> = endpoints.all().iter().filter(|one| !one.is_builtin() && one.group == group).map(|one| one.node_hash()).collect();
+                let hash = hash(format!("{builtin}{}", custom.join("")).as_bytes());
+                paths.insert(name.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{name}?hash={hash}")}));
+            }
+        }
+        return respond::value(context, StatusCode::OK, &json!({"paths": paths}));
+    }
+    let (group, version) = match path.split('/').collect::<Vec<_>>().as_slice() {
+        ["api", version] => ("", *version),
+        ["apis", group, version] => (*group, *version),
+        _ => return Err(Status::path_not_found()),
+    };
+    if !endpoints.resources().any(|resource| resource.group == group && resource.version == version) {
+        return Err(Status::path_not_found());
+    }
+    media::negotiate(context.header(http::header::ACCEPT), media::PLAIN)?;
+    let custom = custom_definitions(server);
+    let document = if custom.is_empty() {
+        openapi::v3(group, version, &DEFINITIONS, endpoints.resources())
+    } else {
+        let mut definitions = DEFINITIONS.clone();
+        definitions.extend(custom);
+        openapi::v3(group, version, &definitions, endpoints.resources())
+    };
+    Ok(tagged(context, &document, media::JSON))
+}
+
+/// The definitions of all custom kinds, by their names in OpenAPI.
+fn custom_definitions(server: &Server) -> Map<String, Value> {
+    server.endpoints.load().all().iter().filter_map(|endpoint| endpoint.custom_definition()).collect()
+}

@@ -1,0 +1,315 @@
+//! The way of an object into the store: decode, prune, default, stamp, admit, validate, write. Every verb that writes goes through here.
+
+use crate::context::Context;
+use crate::endpoint::Endpoint;
+use crate::options::{FieldValidation, WriteParameters};
+use crate::server::Server;
+use crate::stamp;
+use serde_json::Value;
+use std::sync::Arc;
+use tricorn_admission::{Operation, Request};
+use tricorn_meta::{GroupVersionKind, Status};
+use tricorn_patch::{Writer, reset_fields, track_update};
+use tricorn_registry::{Object, Step};
+
+/// A generated name that is taken is replaced this often.
+const NAME_ATTEMPTS: usize = 8;
+
+/// What is written where.
+#[derive(Clone, Copy)]
+pub(crate) struct Target<'a> {
+    pub endpoint: &'a Endpoint,
+    pub subresource: &'a str,
+    pub namespace: &'a str,
+    pub name: &'a str,
+}
+
+impl<'a> Target<'a> {
+    pub(crate) fn new(endpoint: &'a Endpoint, context: &'a Context) -> Self {
+        let info = &context.info;
+        let namespace = if endpoint.namespaced { info.namespace.as_str() } else { "" };
+        Self { endpoint, subresource: &info.subresource, namespace, name: &info.name }
+    }
+
+    /// The namespace as admission sees it.
+    fn admission_namespace(&self) -> &'a str {
+        if self.endpoint.group.is_empty() && self.endpoint.plural == "namespaces" { self.name } else { self.namespace }
+    }
+}
+
+/// Checks type and place of what a client sent, and writes them in where they are missing.
+pub(crate) fn settle(target: Target<'_>, value: &mut Value) -> Result<(), Status> {
+    let endpoint = target.endpoint;
+    let sent = GroupVersionKind::of(value);
+    let expected = endpoint.gvk();
+    if !sent.kind.is_empty() && sent.kind != expected.kind {
+        return Err(Status::bad_request(format!("{} in version {:?} cannot be handled as a {}: no kind {:?} is registered here", sent.kind, sent.api_version(), expected.kind, sent.kind)));
+    }
+    if !sent.version.is_empty() && sent.api_version() != expected.api_version() {
+        let (sent, expected) = (sent.api_version(), expected.api_version());
+        return Err(Status::bad_request(format!("the API version in the data ({sent}) does not match the expected API version ({expected})")));
+    }
+    if let Some(object) = value.as_object_mut() {
+        object.insert("apiVersion".to_owned(), expected.api_version().into());
+        object.insert("kind".to_owned(), expected.kind.into());
+    }
+    let Some(metadata) = stamp::metadata(value) else {
+        return Err(Status::bad_request("metadata must be an object"));
+    };
+    if endpoint.namespaced {
+        match metadata.get("namespace").and_then(Value::as_str).unwrap_or_default() {
+            "" => {
+                metadata.insert("namespace".to_owned(), target.namespace.into());
+            }
+            namespace if namespace == target.namespace => {}
+            _ => return Err(Status::bad_request("the namespace of the provided object does not match the namespace sent on the request")),
+        }
+    } else {
+        metadata.shift_remove("namespace");
+    }
+    if !target.name.is_empty() {
+        match metadata.get("name").and_then(Value::as_str).unwrap_or_default() {
+            "" => {
+                metadata.insert("name".to_owned(), target.name.into());
+            }
+            name if name == target.name => {}
+            name => {
+                let message = format!("the name of the object ({name}) does not match the name on the URL ({})", target.name);
+                return Err(Status::bad_request(message));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Takes out what the kind does not know, as loudly as the client asked, and refuses what has the wrong JSON type.
+pub(crate) fn prune(context: &Context, endpoint: &Endpoint, parameters: &WriteParameters, value: &mut Value) -> Result<(), Status> {
+    let unknown = endpoint.prune(value);
+    let complaint = |path: &String| format!("unknown field \"{path}\"");
+    match parameters.field_validation {
+        _ if unknown.is_empty() => {}
+        FieldValidation::Ignore => {}
+        FieldValidation::Warn => unknown.iter().for_each(|path| context.warn(complaint(path))),
+        FieldValidation::Strict => {
+            let all: Vec<_> = unknown.iter().map(complaint).collect();
+            let (kind, version) = (&endpoint.kind, endpoint.api_version());
+            let last = version.rsplit('/').next().unwrap_or_default();
+            return Err(Status::bad_request(format!(
+                "{kind} in version {last:?} cannot be handled as a {kind}: strict decoding error: {}",
+                all.join(", ")
+            )));
+        }
+    }
+    endpoint.mismatch(value).map_or(Ok(()), |text| Err(Status::bad_request(text)))
+}
+
+impl Server {
+    /// Stores a new object. `value` has been settled and pruned; `tracked` says that its managed fields are complete already.
+    pub(crate) async fn create_object(
+        &self,
+        context: &Context,
+        target: Target<'_>,
+        mut value: Value,
+        parameters: &WriteParameters,
+        tracked: bool,
+    ) -> Result<Arc<Object>, Status> {
+        let endpoint = target.endpoint;
+        let now = stamp::now();
+        let sent_version = stamp::text(&value, "resourceVersion");
+        if !sent_version.is_empty() && sent_version != "0" {
+            return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
+        }
+        stamp::create(&mut value, now);
+        endpoint.default(&mut value);
+        endpoint.prepare_for_create(&mut value);
+        let base = if stamp::text(&value, "name").is_empty() { stamp::text(&value, "generateName").to_owned() } else { String::new() };
+        for attempt in 1.. {
+            let mut value = value.clone();
+            if !base.is_empty()
+                && let Some(metadata) = stamp::metadata(&mut value)
+            {
+                metadata.insert("name".to_owned(), stamp::generated_name(&base).into());
+            }
+            let result = self.create_named(context, target, value, parameters, tracked).await;
+            match result {
+                Err(refusal) if refusal.is_already_exists() && !base.is_empty() => {
+                    if attempt >= NAME_ATTEMPTS {
+                        return Err(Status::generate_name_conflict(&endpoint.group, &endpoint.plural, &base));
+                    }
+                }
+                result => return result,
+            }
+        }
+        Err(Status::internal("no name was generated"))
+    }
+
+    async fn create_named(
+        &self,
+        context: &Context,
+        target: Target<'_>,
+        mut value: Value,
+        parameters: &WriteParameters,
+        tracked: bool,
+    ) -> Result<Arc<Object>, Status> {
+        let endpoint = target.endpoint;
+        let name = stamp::text(&value, "name").to_owned();
+        let target = Target { name: &name, ..target };
+        if !tracked {
+            self.track(target, None, &mut value, parameters);
+        }
+        let mut request = self.admission_request(context, target, Operation::Create, parameters.dry_run);
+        request.object = Some(value);
+        let objects = self.admission_objects();
+        self.admission.mutate(&mut request, &objects).await?;
+        let mut value = request.object.take().unwrap_or_default();
+        self.check_rules(context, target, None, &value)?;
+        let held = self.allocate(context, target, None, &mut value, parameters.dry_run).await?;
+        let created = async {
+            let errors = endpoint.validate_create(&value);
+            if !errors.is_empty() {
+                return Err(Status::invalid(&endpoint.group, &endpoint.kind, &name, errors));
+            }
+            request.object = Some(value);
+            self.admission.validate(&mut request, &objects).await?;
+            request.warnings.drain(..).for_each(|text| context.warn(text));
+            let value = request.object.take().unwrap_or_default();
+            self.registry.create(&endpoint.stored, target.namespace, &name, value, context.write_options(parameters.dry_run)).await
+        }
+        .await;
+        match created {
+            Ok(object) => Ok(object),
+            Err(refusal) => {
+                self.release(held).await;
+                Err(refusal)
+            }
+        }
+    }
+
+    /// What is to be done to turn `old` into `new`: the second half of every update and patch.
+    pub(crate) async fn finish_update(
+        &self,
+        context: &Context,
+        target: Target<'_>,
+        old: &Arc<Object>,
+        mut new: Value,
+        parameters: &WriteParameters,
+        tracked: bool,
+    ) -> Result<Step, Status> {
+        let endpoint = target.endpoint;
+        check_identity(endpoint, old, &new)?;
+        stamp::update(&mut new, old.value());
+        endpoint.default(&mut new);
+        endpoint.prepare_for_update(&mut new, old.value(), target.subresource);
+        if !tracked {
+            self.track(target, Some(old.value()), &mut new, parameters);
+        }
+        let mut request = self.admission_request(context, target, Operation::Update, parameters.dry_run);
+        request.object = Some(new);
+        request.old_object = Some(old.shared());
+        let objects = self.admission_objects();
+        self.admission.mutate(&mut request, &objects).await?;
+        let mut new = request.object.take().unwrap_or_default();
+        self.check_rules(context, target, Some(old.value()), &new)?;
+        let held = if target.subresource.is_empty() {
+            self.allocate(context, target, Some(old.value()), &mut new, parameters.dry_run).await?
+        } else {
+            crate::allocate::Held::default()
+        };
+        let outcome = async {
+            let errors = endpoint.validate_update(&new, old.value(), target.subresource);
+            if !errors.is_empty() {
+                return Err(Status::invalid(&endpoint.group, &endpoint.kind, target.name, errors));
+            }
+            request.object = Some(new);
+            self.admission.validate(&mut request, &objects).await?;
+            request.warnings.drain(..).for_each(|text| context.warn(text));
+            Ok(request.object.take().unwrap_or_default())
+        }
+        .await;
+        match outcome {
+            Ok(new) if stamp::is_terminating(old.value()) && stamp::may_vanish(&new) => Ok(Step::Delete),
+            Ok(new) if same(old.value(), &new) => Ok(Step::Keep),
+            Ok(new) => Ok(Step::Put(new)),
+            Err(refusal) => {
+                self.release(held).await;
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Records whose fields these are now.
+    pub(crate) fn track(&self, target: Target<'_>, old: Option<&Value>, new: &mut Value, parameters: &WriteParameters) {
+        let endpoint = target.endpoint;
+        let reset = reset_fields(&endpoint.plural, target.subresource, endpoint.has_status());
+        let time = stamp::now().rfc3339();
+        let api_version = endpoint.api_version();
+        let writer = Writer {
+            manager: &parameters.field_manager,
+            api_version: &api_version,
+            time: &time,
+            subresource: target.subresource,
+            builtin: endpoint.is_builtin(),
+            reset: &reset,
+        };
+        track_update(endpoint.node(), old, new, &writer);
+    }
+
+    pub(crate) fn admission_request<'a>(&self, context: &'a Context, target: Target<'a>, operation: Operation, dry_run: bool) -> Request<'a> {
+        let endpoint = target.endpoint;
+        let mut request =
+            Request::new(operation, endpoint.gvk(), endpoint.gvr(), target.admission_namespace(), target.name, context.user.as_ref());
+        request.subresource = target.subresource;
+        request.dry_run = dry_run;
+        request
+    }
+}
+
+/// Refuses an update that was made for another object, or for an older state of it.
+fn check_identity(endpoint: &Endpoint, old: &Object, new: &Value) -> Result<(), Status> {
+    let name = old.name();
+    let version = stamp::text(new, "resourceVersion");
+    let uid = stamp::text(new, "uid");
+    if !uid.is_empty() && uid != old.uid() {
+        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", old.uid());
+        return Err(Status::conflict(&endpoint.group, &endpoint.plural, name, why));
+    }
+    if !version.is_empty() && version != "0" && version != old.revision().to_string() {
+        return Err(Status::modified(&endpoint.group, &endpoint.plural, name));
+    }
+    Ok(())
+}
+
+/// Whether a write would change nothing but its own time.
+fn same(old: &Value, new: &Value) -> bool {
+    let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else { return false };
+    if old.len() != new.len() {
+        return false;
+    }
+    new.iter().all(|(field, value)| match (field.as_str(), old.get(field)) {
+        ("metadata", Some(before)) => same_metadata(before, value),
+        (_, before) => before == Some(value),
+    })
+}
+
+fn same_metadata(old: &Value, new: &Value) -> bool {
+    let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else { return false };
+    let relevant = |field: &&String| field.as_str() != "resourceVersion";
+    if old.keys().filter(relevant).count() != new.keys().filter(relevant).count() {
+        return false;
+    }
+    new.iter().filter(|(field, _)| field.as_str() != "resourceVersion").all(|(field, value)| match old.get(field) {
+        Some(before) if field == "managedFields" => timeless(before) == timeless(value),
+        before => before == Some(value),
+    })
+}
+
+/// Managed fields without their times.
+fn timeless(managed: &Value) -> Value {
+    let mut managed = managed.clone();
+    for entry in managed.as_array_mut().into_iter().flatten() {
+        if let Some(entry) = entry.as_object_mut() {
+            entry.shift_remove("time");
+        }
+    }
+    managed
+}
