@@ -213,7 +213,11 @@ mod tests {
             let schema = resource.schema();
             assert!(schema.is_some(), "{} has no definition {}", resource.plural, resource.definition);
             assert_eq!(schema.map(Node::kind), Some(Kind::Object), "{}", resource.plural);
-            assert!(schema.is_some_and(|s| s.field("metadata").is_some_and(|m| m.field("ownerReferences").is_some())), "{}", resource.plural);
+            assert!(
+                schema.is_some_and(|s| s.field("metadata").is_some_and(|m| m.field("ownerReferences").is_some())),
+                "{}",
+                resource.plural
+            );
         }
         assert_eq!(catalog().resources().count(), 68);
     }

@@ -3,6 +3,7 @@
 //! time is an argument.
 
 pub mod catalog;
+pub mod columns;
 pub mod defaults;
 pub mod discovery;
 pub mod fields;

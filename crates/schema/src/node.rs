@@ -248,7 +248,9 @@ fn read_kind(schema: &Value, name: &str) -> Kind {
     if name.ends_with(".resource.Quantity") {
         return Kind::Quantity;
     }
-    if schema.get("x-kubernetes-int-or-string").is_some_and(|on| *on == Value::Bool(true)) || schema.get("format").is_some_and(|f| f == "int-or-string") {
+    if schema.get("x-kubernetes-int-or-string").is_some_and(|on| *on == Value::Bool(true))
+        || schema.get("format").is_some_and(|f| f == "int-or-string")
+    {
         return Kind::IntOrString;
     }
     match schema.get("type").and_then(Value::as_str) {

@@ -179,8 +179,17 @@ fn query_parameters(verb: &str) -> &'static [&'static str] {
         "patch" => &["dryRun", "fieldManager", "fieldValidation", "force", "pretty"],
         "delete" => &["dryRun", "gracePeriodSeconds", "orphanDependents", "propagationPolicy", "pretty"],
         "list" => &[
-            "allowWatchBookmarks", "continue", "fieldSelector", "labelSelector", "limit", "pretty", "resourceVersion", "resourceVersionMatch",
-            "sendInitialEvents", "timeoutSeconds", "watch",
+            "allowWatchBookmarks",
+            "continue",
+            "fieldSelector",
+            "labelSelector",
+            "limit",
+            "pretty",
+            "resourceVersion",
+            "resourceVersionMatch",
+            "sendInitialEvents",
+            "timeoutSeconds",
+            "watch",
         ],
         "deletecollection" => &["continue", "dryRun", "fieldSelector", "labelSelector", "limit", "propagationPolicy", "resourceVersion"],
         _ => &["pretty"],
@@ -208,7 +217,12 @@ fn operation(action: &str, verb: &str, kind: &Value, definition: &str, dialect: 
     let prefix = if dialect == Dialect::V2 { "#/definitions/" } else { "#/components/schemas/" };
     let schema = json!({"$ref": format!("{prefix}{definition}")});
     let consumes: &[&str] = match verb {
-        "patch" => &["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"],
+        "patch" => &[
+            "application/apply-patch+yaml",
+            "application/json-patch+json",
+            "application/merge-patch+json",
+            "application/strategic-merge-patch+json",
+        ],
         _ => &["application/json", "application/yaml"],
     };
     let has_body = matches!(verb, "create" | "update" | "patch");

@@ -134,7 +134,9 @@ fn wrong_type(node: Node<'_>, value: &Value) -> Option<&'static str> {
         (Kind::Integer, v) => (v.is_i64() || v.is_u64(), "int64"),
         (Kind::Number, v) => (v.is_number(), "float64"),
         (Kind::IntOrString, v) => (v.is_string() || v.is_i64(), "intstr.IntOrString"),
-        (Kind::Quantity, v) => (v.is_number() || v.as_str().is_some_and(|text| text.parse::<tricorn_meta::Quantity>().is_ok()), "resource.Quantity"),
+        (Kind::Quantity, v) => {
+            (v.is_number() || v.as_str().is_some_and(|text| text.parse::<tricorn_meta::Quantity>().is_ok()), "resource.Quantity")
+        }
     };
     (!fits).then_some(wanted)
 }
