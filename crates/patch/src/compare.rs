@@ -95,15 +95,35 @@ fn fields(
     out: &mut Changes,
     skip: &dyn Fn(&str) -> bool,
 ) {
+    let mut abreast = new.into_iter().flatten();
     for (name, value) in old.into_iter().flatten() {
-        if !skip(name) {
-            one(|| field(name), of.field(name).0, Some(value), new.and_then(|n| n.get(name)), out);
+        let other = match abreast.next() {
+            Some((other, value)) if other == name => Some(value),
+            _ => new.and_then(|n| n.get(name)),
+        };
+        // What is the same needs no schema; most of an object is.
+        if !other.is_some_and(|other| same(value, other)) && !skip(name) {
+            one(|| field(name), of.field(name).0, Some(value), other, out);
         }
     }
     for (name, value) in new.into_iter().flatten() {
         if !skip(name) && old.is_none_or(|o| !o.contains_key(name)) {
             one(|| field(name), of.field(name).0, None, Some(value), out);
         }
+    }
+}
+
+/// Equality that expects fields in the same order, as they are where one object was made from the other; it hashes only where they are not.
+pub(crate) fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len()
+                && a.iter().zip(b).all(|((name, value), (other_name, other))| {
+                    if name == other_name { same(value, other) } else { b.get(name).is_some_and(|other| same(value, other)) }
+                })
+        }
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        _ => a == b,
     }
 }
 
@@ -176,7 +196,7 @@ fn both(of: Type<'_>, old: &Value, new: &Value, out: &mut Changes) -> bool {
             if matches!(shape, Shape::Leaf) || (a.is_empty() && b.is_empty()) {
                 return true;
             }
-            if a != b {
+            if !same(old, new) {
                 elements(of, &shape, a, b, out);
             }
             false

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use tricorn_schema::Node;
 
-use crate::compare::{Changes, compare};
+use crate::compare::{Changes, compare, same};
 use crate::fields::{FieldSet, subtract_encoded, union_encoded};
 use crate::managed::{self, Writer};
 use crate::typed::Type;
@@ -79,8 +79,7 @@ fn known_entries(old: Option<&Value>, new: &mut Value, writer: &Writer<'_>) -> O
     let stored = || old.and_then(|o| o.get("metadata")?.get("managedFields")).and_then(Value::as_array);
     let sent = new.get_mut("metadata").and_then(Value::as_object_mut).and_then(|m| m.shift_remove("managedFields"));
     let Some(Value::Array(sent)) = sent else { return Some(stored().cloned().unwrap_or_default()) };
-    let same = stored().is_some_and(|stored| *stored == sent);
-    if same {
+    if stored().is_some_and(|stored| stored.len() == sent.len() && stored.iter().zip(&sent).all(|(stored, sent)| same(stored, sent))) {
         return Some(sent);
     }
     if !writer.subresource.is_empty() {
