@@ -50,7 +50,7 @@ pub fn apply(node: Node<'_>, live: Option<&Value>, applied: &Value, writer: &Wri
         }
     };
     let mut owned = FieldSet::default();
-    entries.iter().for_each(|e| owned.union(&e.fields));
+    entries.iter().for_each(|e| owned.union(e.fields.clone()));
     let merged = merge(of, &live_object, applied);
     let mut let_go = last.clone();
     let_go.subtract(&set);

@@ -1,5 +1,7 @@
 //! What changed between two objects, as field sets.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value};
 
 use crate::fields::{FieldSet, field};
@@ -25,8 +27,7 @@ impl Changes {
     /// Moves added and modified paths out, together.
     pub(crate) fn taken(&mut self) -> FieldSet {
         let mut taken = std::mem::take(&mut self.added);
-        taken.union(&self.modified);
-        self.modified = FieldSet::default();
+        taken.union(std::mem::take(&mut self.modified));
         taken
     }
 
@@ -232,36 +233,30 @@ fn elements(of: Type<'_>, shape: &Shape<'_>, old: &[Value], new: &[Value], out: 
     let (Ok(old_steps), Ok(new_steps)) = (steps(shape, old), steps(shape, new)) else {
         return;
     };
-    let element = of.element();
-    for (i, step) in old_steps.iter().enumerate() {
-        if old_steps[..i].contains(step) {
-            continue;
-        }
-        let was: Vec<&Value> = at(&old_steps, old, step);
-        let is: Vec<&Value> = at(&new_steps, new, step);
-        if was.len() <= 1 && is.len() <= 1 {
-            let kind = if matches!(shape, Shape::Set) { Type::Deduced } else { element };
-            one(|| step.clone(), kind, was.first().copied(), is.first().copied(), out);
-        } else if was != is {
+    let kind = if matches!(shape, Shape::Set) { Type::Deduced } else { of.element() };
+    let (was, is) = (by_step(&old_steps, old), by_step(&new_steps, new));
+    for (step, before) in &was {
+        let now = is.get(step).map(Vec::as_slice).unwrap_or_default();
+        if before.len() == 1 && now.len() <= 1 {
+            one(|| (*step).to_owned(), kind, before.first().copied(), now.first().copied(), out);
+        } else if before != now {
             // Elements that share a key cannot be compared one by one.
-            let own = if is.is_empty() { Difference::Removed } else { Difference::Modified };
-            out.put(|| step.clone(), Some(own), Changes::default());
+            let own = if now.is_empty() { Difference::Removed } else { Difference::Modified };
+            out.put(|| (*step).to_owned(), Some(own), Changes::default());
         }
     }
-    for (i, step) in new_steps.iter().enumerate() {
-        if old_steps.contains(step) || new_steps[..i].contains(step) {
-            continue;
-        }
-        let is = at(&new_steps, new, step);
-        if let [only] = is.as_slice() {
-            let kind = if matches!(shape, Shape::Set) { Type::Deduced } else { element };
-            one(|| step.clone(), kind, None, Some(only), out);
-        } else {
-            out.put(|| step.clone(), Some(Difference::Added), Changes::default());
+    for (step, now) in is.iter().filter(|(step, _)| !was.contains_key(*step)) {
+        match now.as_slice() {
+            [only] => one(|| (*step).to_owned(), kind, None, Some(only), out),
+            _ => out.put(|| (*step).to_owned(), Some(Difference::Added), Changes::default()),
         }
     }
 }
 
-fn at<'v>(steps: &[String], list: &'v [Value], step: &str) -> Vec<&'v Value> {
-    steps.iter().zip(list).filter(|(s, _)| s.as_str() == step).map(|(_, v)| v).collect()
+fn by_step<'v>(steps: &'v [String], list: &'v [Value]) -> HashMap<&'v str, Vec<&'v Value>> {
+    let mut found: HashMap<&str, Vec<&Value>> = HashMap::with_capacity(list.len());
+    for (step, value) in steps.iter().zip(list) {
+        found.entry(step).or_default().push(value);
+    }
+    found
 }

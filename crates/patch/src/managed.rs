@@ -171,7 +171,7 @@ pub(crate) fn cap(entries: &mut Vec<Value>) {
         };
         let merged = FieldSet::from_fields_v1(&entries[at]["fieldsV1"]).and_then(|newer| {
             let mut all = FieldSet::from_fields_v1(&entries[bucket]["fieldsV1"])?;
-            all.union(&newer);
+            all.union(newer);
             Ok(all)
         });
         let Ok(merged) = merged else { continue };

@@ -1,5 +1,7 @@
 //! The typed merge of server-side apply: what the applied configuration sets replaces what is live, granular parts by part.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value};
 
 use crate::typed::{Shape, Type, steps};
@@ -44,42 +46,38 @@ fn merge_fields(of: Type<'_>, live: &Map<String, Value>, applied: &Map<String, V
 /// Elements that both have come in the applied order; those that only the live list has keep their place among them.
 fn merge_elements(of: Type<'_>, (live, live_steps): (&[Value], &[String]), (applied, applied_steps): (&[Value], &[String])) -> Vec<Value> {
     let mut out = Vec::with_capacity(live.len().max(applied.len()));
-    let in_live = |step: &String| live_steps.iter().position(|s| s == step);
+    let in_live = first_places(live_steps);
+    let in_applied = first_places(applied_steps);
+    // Of the configuration's elements those that are live too, in the configuration's order.
+    let mut shared = (0..applied.len()).filter(|i| in_live.contains_key(applied_steps[*i].as_str())).peekable();
     let mut taken = 0;
-    let take = |at: usize, out: &mut Vec<Value>| {
-        let step = &applied_steps[at];
-        out.push(match in_live(step) {
-            Some(i) => merge(of, &live[i], &applied[at]),
-            None => applied[at].clone(),
-        });
+    let take_to = |end: usize, taken: &mut usize, out: &mut Vec<Value>| {
+        for at in *taken..end {
+            out.push(match in_live.get(applied_steps[at].as_str()) {
+                Some(i) => merge(of, &live[*i], &applied[at]),
+                None => applied[at].clone(),
+            });
+        }
+        *taken = end.max(*taken);
     };
-    let mut l = 0;
-    while l < live.len() || taken < applied.len() {
-        let Some(step) = live_steps.get(l) else {
-            take(taken, &mut out);
-            taken += 1;
-            continue;
-        };
-        let Some(wanted) = applied_steps.iter().position(|s| s == step) else {
+    for (l, step) in live_steps.iter().enumerate() {
+        let Some(wanted) = in_applied.get(step.as_str()) else {
             out.push(live[l].clone());
-            l += 1;
             continue;
         };
-        if wanted < taken {
-            l += 1; // merged already, at the place the configuration gives it
-            continue;
+        // One that the configuration has later is met again when its turn comes.
+        if shared.next_if_eq(wanted).is_some() {
+            take_to(wanted + 1, &mut taken, &mut out);
         }
-        // Where the next shared element of the configuration is another one, this one is met later.
-        let next_shared = (taken..applied.len()).find(|i| in_live(&applied_steps[*i]).is_some());
-        if next_shared != Some(wanted) {
-            l += 1;
-            continue;
-        }
-        while taken <= wanted {
-            take(taken, &mut out);
-            taken += 1;
-        }
-        l += 1;
     }
+    take_to(applied.len(), &mut taken, &mut out);
     out
+}
+
+fn first_places(steps: &[String]) -> HashMap<&str, usize> {
+    let mut places = HashMap::with_capacity(steps.len());
+    for (i, step) in steps.iter().enumerate() {
+        places.entry(step.as_str()).or_insert(i);
+    }
+    places
 }

@@ -18,7 +18,7 @@ pub(crate) fn prune(of: Type<'_>, merged: Value, last: &FieldSet, owned: &FieldS
     let all = with_named_parents(of, to_set(of, &merged));
     let mut keep = with_named_parents(of, to_set(of, &without_last));
     let owned = with_named_parents(of, owned.clone());
-    keep.union(&owned);
+    keep.union(owned.clone());
     let mut drop = all.clone();
     drop.subtract(&keep);
     let mut owned_only = merged.clone();

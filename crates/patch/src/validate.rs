@@ -1,5 +1,7 @@
 //! Whether a configuration can be applied: every field is declared, values have their kinds, list keys are there and single.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 use tricorn_schema::{Kind, Node};
 
@@ -46,8 +48,9 @@ fn walk(of: Type<'_>, value: &Value, path: &mut String, errors: &mut Vec<String>
             match steps(&shape, list) {
                 Err(why) => errors.push(fault(path, &why)),
                 Ok(steps) => {
+                    let mut seen = HashSet::with_capacity(steps.len());
                     for (i, step) in steps.iter().enumerate() {
-                        if steps[..i].contains(step) {
+                        if !seen.insert(step) {
                             errors.push(fault(path, &format!("duplicate entries for key {}", display(step))));
                             continue;
                         }

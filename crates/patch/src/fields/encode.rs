@@ -40,8 +40,8 @@ fn encode(set: &FieldSet, member: bool) -> Map<String, Value> {
     if mark {
         fields.insert(SELF.into(), Value::Object(Map::new()));
     }
-    for entry in &set.entries {
-        fields.insert(entry.step.to_string(), encode_entry(entry));
+    for (step, entry) in &set.entries {
+        fields.insert(step.to_string(), encode_entry(entry));
     }
     fields
 }
@@ -53,37 +53,40 @@ fn encode_entry(entry: &Entry) -> Value {
 /// Takes the paths of `set` out of FieldsV1 in place. Answers whether anything was taken.
 pub(crate) fn subtract_encoded(fields: &mut Map<String, Value>, set: &FieldSet) -> bool {
     let mut changed = false;
-    for entry in &set.entries {
-        let Some(Value::Object(below)) = fields.get_mut(entry.step.as_ref()) else { continue };
-        let leaf = below.is_empty();
-        if leaf {
-            if entry.member {
-                fields.shift_remove(entry.step.as_ref());
-                changed = true;
-            }
-            continue;
-        }
-        if entry.member && below.shift_remove(SELF).is_some() {
-            changed = true;
-        }
-        // Without its children a step that is in the set by itself is written as an empty object.
-        let member = below.contains_key(SELF);
-        changed |= subtract_encoded(below, &entry.below);
-        if below.is_empty() {
-            fields.shift_remove(entry.step.as_ref());
-        } else if member && below.len() == 1 {
-            below.clear();
-        }
+    if set.is_empty() {
+        return changed;
     }
+    // One pass: taking entries out one by one would move all that follow, each time.
+    fields.retain(|step, below| match (set.find(step), below) {
+        (Some(entry), Value::Object(below)) => subtract_entry(below, entry, &mut changed),
+        _ => true,
+    });
     changed
+}
+
+/// Takes an entry out of what is written for its step; answers whether anything is left of that.
+fn subtract_entry(below: &mut Map<String, Value>, entry: &Entry, changed: &mut bool) -> bool {
+    if below.is_empty() {
+        *changed |= entry.member;
+        return !entry.member;
+    }
+    *changed |= entry.member && below.shift_remove(SELF).is_some();
+    let member = below.contains_key(SELF);
+    *changed |= subtract_encoded(below, &entry.below);
+    if member && below.len() == 1 {
+        // Without its children a step that is in the set by itself is written as an empty object.
+        below.clear();
+        return true;
+    }
+    !below.is_empty()
 }
 
 /// Adds the paths of `set` to FieldsV1 in place, keeping steps sorted. Answers whether anything was added.
 pub(crate) fn union_encoded(fields: &mut Map<String, Value>, set: &FieldSet) -> bool {
     let mut changed = false;
     let mut unsorted = false;
-    for entry in &set.entries {
-        match fields.get_mut(entry.step.as_ref()) {
+    for (step, entry) in &set.entries {
+        match fields.get_mut(step.as_ref()) {
             Some(Value::Object(below)) => {
                 let leaf = below.is_empty();
                 if leaf && entry.below.is_empty() {
@@ -96,7 +99,7 @@ pub(crate) fn union_encoded(fields: &mut Map<String, Value>, set: &FieldSet) -> 
                 changed |= union_encoded(below, &entry.below);
             }
             _ => {
-                fields.insert(entry.step.to_string(), encode_entry(entry));
+                fields.insert(step.to_string(), encode_entry(entry));
                 changed = true;
                 unsorted = true;
             }
@@ -146,7 +149,7 @@ mod tests {
             let mut encoded = object(&a);
             let changed = union_encoded(&mut encoded, &b);
             let mut decoded = a.clone();
-            decoded.union(&b);
+            decoded.union(b.clone());
             prop_assert_eq!(&Value::Object(encoded), &decoded.to_fields_v1());
             prop_assert_eq!(changed, decoded != a);
 
@@ -165,7 +168,7 @@ mod tests {
             only.subtract(&b);
             prop_assert!(only.intersection(&b).is_empty());
             let mut whole = only.clone();
-            whole.union(&both);
+            whole.union(both);
             prop_assert_eq!(whole, a.clone());
             prop_assert_eq!(a.intersection(&b), b.intersection(&a));
         }

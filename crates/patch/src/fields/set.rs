@@ -1,18 +1,18 @@
 //! [`FieldSet`]: a tree of field paths with the set operations that ownership needs.
 
+use std::collections::BTreeMap;
+
 use super::element;
 
 /// A set of field paths. A path may be in the set without its parents, and a parent without its children.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldSet {
-    /// Sorted by step.
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: BTreeMap<Box<str>, Entry>,
 }
 
 /// One step of the tree: whether the path that ends here is in the set, and what lies below.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Entry {
-    pub(super) step: Box<str>,
     pub(super) member: bool,
     pub(super) below: FieldSet,
 }
@@ -49,33 +49,28 @@ impl FieldSet {
         if !member && below.is_empty() {
             return;
         }
-        match self.place(&step) {
-            Ok(at) => {
-                let entry = &mut self.entries[at];
-                entry.member |= member;
-                entry.below.union(&below);
-            }
-            Err(at) => self.entries.insert(at, Entry { step: step.into_boxed_str(), member, below }),
-        }
+        let entry = self.entries.entry(step.into_boxed_str()).or_default();
+        entry.member |= member;
+        entry.below.union(below);
     }
 
     /// Adds every path of `other`.
-    pub(crate) fn union(&mut self, other: &FieldSet) {
+    pub(crate) fn union(&mut self, other: FieldSet) {
         if self.entries.is_empty() {
-            self.entries.clone_from(&other.entries);
+            self.entries = other.entries;
             return;
         }
-        for theirs in &other.entries {
-            let ours = self.entry(&theirs.step);
+        for (step, theirs) in other.entries {
+            let ours = self.entries.entry(step).or_default();
             ours.member |= theirs.member;
-            ours.below.union(&theirs.below);
+            ours.below.union(theirs.below);
         }
     }
 
     /// Takes away every path that is in `other`.
     pub(crate) fn subtract(&mut self, other: &FieldSet) {
-        self.entries.retain_mut(|ours| {
-            if let Some(theirs) = other.find(&ours.step) {
+        self.entries.retain(|step, ours| {
+            if let Some(theirs) = other.find(step) {
                 ours.member &= !theirs.member;
                 ours.below.subtract(&theirs.below);
             }
@@ -88,8 +83,8 @@ impl FieldSet {
         if other.is_empty() {
             return;
         }
-        self.entries.retain_mut(|ours| {
-            if let Some(theirs) = other.find(&ours.step) {
+        self.entries.retain(|step, ours| {
+            if let Some(theirs) = other.find(step) {
                 if theirs.member {
                     return false;
                 }
@@ -102,12 +97,12 @@ impl FieldSet {
     /// Keeps the paths that are in both.
     pub(crate) fn intersection(&self, other: &FieldSet) -> FieldSet {
         let mut both = FieldSet::default();
-        for ours in &self.entries {
-            if let Some(theirs) = other.find(&ours.step) {
+        for (step, ours) in &self.entries {
+            if let Some(theirs) = other.find(step) {
                 let below = ours.below.intersection(&theirs.below);
                 let member = ours.member && theirs.member;
                 if member || !below.is_empty() {
-                    both.entries.push(Entry { step: ours.step.clone(), member, below });
+                    both.entries.insert(step.clone(), Entry { member, below });
                 }
             }
         }
@@ -122,13 +117,13 @@ impl FieldSet {
     /// Every path in the set as its steps: at each level first the paths that end there, then the deeper ones.
     pub(crate) fn step_paths(&self) -> Vec<Vec<&str>> {
         fn walk<'a>(set: &'a FieldSet, prefix: &mut Vec<&'a str>, out: &mut Vec<Vec<&'a str>>) {
-            for entry in set.entries.iter().filter(|e| e.member) {
+            for (step, _) in set.entries.iter().filter(|(_, entry)| entry.member) {
                 let mut path = prefix.clone();
-                path.push(&entry.step);
+                path.push(step);
                 out.push(path);
             }
-            for entry in &set.entries {
-                prefix.push(&entry.step);
+            for (step, entry) in &set.entries {
+                prefix.push(step);
                 walk(&entry.below, prefix, out);
                 prefix.pop();
             }
@@ -139,29 +134,17 @@ impl FieldSet {
     }
 
     pub(super) fn find(&self, step: &str) -> Option<&Entry> {
-        self.place(step).ok().map(|at| &self.entries[at])
-    }
-
-    /// Where the step is, or where it would be.
-    fn place(&self, step: &str) -> Result<usize, usize> {
-        self.entries.binary_search_by(|e| e.step.as_ref().cmp(step))
+        self.entries.get(step)
     }
 
     pub(super) fn entry(&mut self, step: &str) -> &mut Entry {
-        let at = match self.place(step) {
-            Ok(at) => at,
-            Err(at) => {
-                self.entries.insert(at, Entry { step: step.into(), member: false, below: FieldSet::default() });
-                at
-            }
-        };
-        &mut self.entries[at]
+        self.entries.entry(step.into()).or_default()
     }
 
     /// Walks from the root over the steps that `keep` refuses, taking each of them out of the set (not what lies below).
     pub(crate) fn retain_members(&mut self, keep: &mut dyn FnMut(&str) -> bool) {
-        self.entries.retain_mut(|entry| {
-            if keep(&entry.step) {
+        self.entries.retain(|step, entry| {
+            if keep(step) {
                 return true;
             }
             entry.member = false;
@@ -172,8 +155,8 @@ impl FieldSet {
 
     /// Calls `visit` for each step of this level that has something below it; what it answers becomes membership.
     pub(crate) fn mark_parents(&mut self, visit: &mut dyn FnMut(&str, &mut FieldSet) -> bool) {
-        for entry in &mut self.entries {
-            if !entry.below.is_empty() && visit(&entry.step, &mut entry.below) {
+        for (step, entry) in &mut self.entries {
+            if !entry.below.is_empty() && visit(step, &mut entry.below) {
                 entry.member = true;
             }
         }
