@@ -35,6 +35,17 @@ pub(crate) fn hash(owner: &Owner<'_>) -> String {
     templates::hash(owner.template, owner.collisions)
 }
 
+/// The name of the revision of the present template.
+pub(crate) fn name(owner: &Owner<'_>) -> String {
+    format!("{}-{}", owner.reference.name, hash(owner))
+}
+
+/// The template that a revision holds.
+pub(crate) fn template(revision: &ControllerRevision) -> Option<PodTemplateSpec> {
+    let data = &revision.data.as_ref()?.0;
+    serde_json::from_value(data.pointer("/spec/template")?.clone()).ok()
+}
+
 /// The owned revisions, oldest first.
 pub(crate) fn owned(revisions: &Shared<ControllerRevision>, uid: &str) -> Vec<Arc<ControllerRevision>> {
     let mut all = revisions.controlled_by(uid);
@@ -67,10 +78,11 @@ pub(crate) async fn record(objects: &Objects, owner: &Owner<'_>, known: &[Arc<Co
     }
 }
 
-/// Removes the oldest revisions beyond `limit` that no pod is of. `in_use` are hashes.
+/// Removes the oldest revisions beyond `limit` that no pod is of. `in_use` are hashes or names.
 pub(crate) async fn trim(objects: &Objects, known: &[Arc<ControllerRevision>], in_use: &[String], limit: i32) -> Result<(), RequestError> {
     let hash_of = |revision: &ControllerRevision| revision.labels().get(HASH).cloned().unwrap_or_default();
-    let idle: Vec<_> = known.iter().filter(|revision| !in_use.contains(&hash_of(revision))).collect();
+    let idle: Vec<_> =
+        known.iter().filter(|revision| !in_use.contains(&hash_of(revision)) && !in_use.contains(&revision.name_any())).collect();
     let surplus = idle.len().saturating_sub(usize::try_from(limit).unwrap_or(0));
     for revision in idle.into_iter().take(surplus) {
         let deletion = Deletion::of_uid(revision.uid().unwrap_or_default());

@@ -11,10 +11,12 @@ mod pods;
 mod supervise;
 mod templates;
 
+mod clusterroles;
 mod daemonset;
 mod deployment;
 mod endpointslice;
 mod garbage;
+mod job;
 mod namespace;
 mod nodeipam;
 mod nodelifecycle;
@@ -22,6 +24,7 @@ mod podgc;
 mod replicas;
 mod rootca;
 mod serviceaccount;
+mod statefulset;
 
 pub use context::{Config, Context};
 
@@ -44,5 +47,9 @@ pub async fn run(context: Context) {
     all.start("pod-garbage-collector", podgc::run);
     all.start("garbage-collector", garbage::run);
     all.start("daemonset", daemonset::run);
+    all.start("job", job::run);
+    all.start("ttl-after-finished", job::ttl::run);
+    all.start("clusterrole-aggregation", clusterroles::run);
+    all.start("statefulset", statefulset::run);
     all.wait().await;
 }

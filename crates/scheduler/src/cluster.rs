@@ -80,7 +80,7 @@ pub(crate) struct Cluster {
     nodes: BTreeMap<String, Arc<NodeInfo>>,
     places: HashMap<Key, (String, Arc<PodInfo>)>,
     /// Labels of the namespaces.
-    pub(crate) namespaces: Namespaces,
+    pub(crate) namespaces: Arc<Namespaces>,
     /// How many nodes have pods with affinity terms, so that the search for them can be skipped.
     caring_pods: usize,
 }
@@ -128,6 +128,26 @@ impl Cluster {
     /// The node that a pod is on, and the pod as it is known.
     pub(crate) fn place_of(&self, key: &Key) -> Option<(&str, &Arc<Pod>)> {
         self.places.get(key).map(|(node, pod)| (node.as_str(), &pod.pod))
+    }
+
+    /// The cluster as it would be with `node` in place of the one of that name. It cannot tell where pods are.
+    pub(crate) fn with_node(&self, node: NodeInfo) -> Self {
+        let mut nodes = self.nodes.clone();
+        nodes.insert(node.name().to_owned(), Arc::new(node));
+        Self { nodes, places: HashMap::new(), namespaces: self.namespaces.clone(), caring_pods: self.caring_pods }
+    }
+
+    /// The cluster as it would be with more pods on their nodes. It cannot tell where pods are.
+    pub(crate) fn with_pods<'a>(&self, pods: impl Iterator<Item = (&'a String, &'a Arc<PodInfo>)>) -> Self {
+        let nodes = self.nodes.clone();
+        let mut all = Self { nodes, places: HashMap::new(), namespaces: self.namespaces.clone(), caring_pods: self.caring_pods };
+        for (node, pod) in pods {
+            if let Some(info) = all.nodes.get_mut(node) {
+                all.caring_pods += usize::from(pod.cares_for_others());
+                Arc::make_mut(info).add(pod.clone());
+            }
+        }
+        all
     }
 
     /// All nodes that are there.

@@ -7,6 +7,7 @@ mod filter;
 mod fit_error;
 mod place;
 mod pod_info;
+mod preempt;
 mod queue;
 mod resources;
 mod run;

@@ -17,7 +17,7 @@ fn cluster(nodes: Value, pods: Value) -> Cluster {
         let node = pod["spec"]["nodeName"].as_str().unwrap().to_owned();
         cluster.place(Arc::new(info(pod.clone())), &node);
     }
-    cluster.namespaces.insert("default".into(), [("team".to_owned(), "a".to_owned())].into());
+    Arc::make_mut(&mut cluster.namespaces).insert("default".into(), [("team".to_owned(), "a".to_owned())].into());
     cluster
 }
 

@@ -1,5 +1,6 @@
 //! The moving part: follows the cluster, tries one pod after the other, binds them and says what became of them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,12 +18,13 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
-use tricorn_client::{Change, Context as _, EventKind, Informers, Key, Objects, Recorder, RequestError, Shared};
+use tricorn_client::{Change, Context as _, Deletion, EventKind, Informers, Key, Objects, Recorder, RequestError, Shared};
 
 use crate::cluster::Cluster;
 use crate::fit_error::FitError;
-use crate::place::{Chance, place};
+use crate::place::{Chance, NoFit, place};
 use crate::pod_info::PodInfo;
+use crate::preempt::{Preemption, preempt};
 use crate::queue::{Event, Queue};
 
 /// Pods that ask for this scheduler, or for none, are ours.
@@ -49,6 +51,20 @@ pub struct Context {
 struct State {
     cluster: Cluster,
     queue: Queue,
+    /// Pods for which others were displaced, and the nodes that were cleared for them.
+    nominated: HashMap<Key, (String, Arc<PodInfo>)>,
+}
+
+impl State {
+    /// The best node for `pod`, leaving alone the room that was cleared for pods at least as important.
+    fn place(&self, key: &Key, pod: &PodInfo, of_service: Option<&Selector>, chance: Chance) -> Result<String, Box<NoFit>> {
+        let reserved = |(other, (_, info)): &(&Key, &(String, Arc<PodInfo>))| *other != key && info.priority >= pod.priority;
+        if !self.nominated.iter().any(|entry| reserved(&entry)) {
+            return place(pod, &self.cluster, of_service, chance);
+        }
+        let reservations = self.nominated.iter().filter(reserved).map(|(_, (node, info))| (node, info));
+        place(pod, &self.cluster.with_pods(reservations), of_service, chance)
+    }
 }
 
 /// The caches that tell which pods are siblings.
@@ -169,9 +185,10 @@ impl Scheduler {
         let meta = &change.latest().metadata;
         let name = meta.name.clone().unwrap_or_default();
         let mut state = self.state.lock();
+        let namespaces = Arc::make_mut(&mut state.cluster.namespaces);
         match change {
-            Change::Deleted(_) => state.cluster.namespaces.remove(&name),
-            _ => state.cluster.namespaces.insert(name, meta.labels.clone().unwrap_or_default()),
+            Change::Deleted(_) => namespaces.remove(&name),
+            _ => namespaces.insert(name, meta.labels.clone().unwrap_or_default()),
         };
     }
 
@@ -181,6 +198,9 @@ impl Scheduler {
         let now = Instant::now();
         let mut state = self.state.lock();
         let gone = matches!(change, Change::Deleted(_)) || is_terminal(pod);
+        if gone || node_of(pod).is_some() {
+            state.nominated.remove(&key);
+        }
         if gone {
             state.queue.remove(&key);
             if state.cluster.remove_pod(&key) {
@@ -247,18 +267,67 @@ impl Scheduler {
         let chance = Chance { start, tie: rand::rng().random() };
         let key = Key::new(pod.namespace(), pod.name());
         let mut state = self.state.lock();
-        match place(&pod, &state.cluster, of_service.as_ref(), chance) {
+        match state.place(&key, &pod, of_service.as_ref(), chance) {
             Ok(node) => {
+                state.nominated.remove(&key);
                 state.cluster.place(pod.clone(), &node);
                 drop(state);
                 let own = self.clone();
                 writes.spawn(async move { own.bind(&key, &pod, &node).await });
             }
-            Err(no_fit) => {
+            Err(mut no_fit) => {
+                let room = preempt(&pod, &state.cluster, &no_fit);
                 state.queue.no_fit(&key, no_fit.error.checks.clone(), Instant::now());
+                let room = match room {
+                    Ok(room) => {
+                        state.nominated.insert(key.clone(), (room.node.clone(), pod.clone()));
+                        Some(room)
+                    }
+                    Err(why) => {
+                        no_fit.error.preemption = why;
+                        None
+                    }
+                };
                 drop(state);
                 let own = self.clone();
-                writes.spawn(async move { own.report(&pod.pod, &no_fit.error).await });
+                writes.spawn(async move {
+                    if let Some(room) = &room {
+                        own.displace(&key, &pod, room).await;
+                    }
+                    own.report(&pod.pod, &no_fit.error, room.as_ref().map(|room| room.node.as_str())).await;
+                });
+            }
+        }
+    }
+
+    /// Deletes the pods that have to make room; their going wakes the one that it is for.
+    async fn displace(&self, key: &Key, pod: &PodInfo, room: &Preemption) {
+        for victim in &room.victims {
+            let (namespace, name) = (Some(victim.namespace()), victim.name());
+            let uid = victim.pod.metadata.uid.clone().unwrap_or_default();
+            let patch = json!({"metadata": {"uid": uid}, "status": {"conditions": [{
+                "type": "DisruptionTarget",
+                "status": "True",
+                "reason": "PreemptionByScheduler",
+                "message": format!("{NAME}: preempting to accommodate a higher priority pod"),
+                "lastTransitionTime": Time(Timestamp::now()),
+            }]}});
+            let noted = self.objects.strategic_status::<Pod>(namespace, name, patch).await;
+            let gone = match noted {
+                Err(error) if !error.is_not_found() => Err(error),
+                _ => self.objects.delete::<Pod>(namespace, name, &Deletion::of_uid(uid)).await,
+            };
+            match gone {
+                Ok(()) => {
+                    let by = pod.pod.metadata.uid.as_deref().unwrap_or("");
+                    let text = format!("Preempted by pod {by} on node {}", room.node);
+                    self.recorder.event(victim.pod.as_ref(), EventKind::Normal, "Preempted", text);
+                }
+                Err(error) => {
+                    warn!(%key, victim = %name, %error, "a pod could not be displaced");
+                    self.state.lock().nominated.remove(key);
+                    return;
+                }
             }
         }
     }
@@ -312,7 +381,7 @@ impl Scheduler {
     }
 
     /// Tells people and the pod itself why it has no node.
-    async fn report(&self, pod: &Pod, error: &FitError) {
+    async fn report(&self, pod: &Pod, error: &FitError, nominated: Option<&str>) {
         let message = error.to_string();
         self.recorder.event(pod, EventKind::Warning, "FailedScheduling", message.clone());
         let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
@@ -320,11 +389,11 @@ impl Scheduler {
         let says_so = |c: &k8s_openapi::api::core::v1::PodCondition| {
             c.status == "False" && c.reason.as_deref() == Some("Unschedulable") && c.message.as_deref() == Some(message.as_str())
         };
-        if known.is_some_and(says_so) {
+        if known.is_some_and(says_so) && nominated.is_none() {
             return;
         }
         let since = known.filter(|condition| condition.status == "False").and_then(|condition| condition.last_transition_time.clone());
-        let patch = json!({"status": {"conditions": [{
+        let mut patch = json!({"status": {"conditions": [{
             "type": "PodScheduled",
             "status": "False",
             "reason": "Unschedulable",
@@ -333,6 +402,9 @@ impl Scheduler {
             "lastTransitionTime": since.unwrap_or_else(|| Time(Timestamp::now())),
             "observedGeneration": pod.metadata.generation,
         }]}});
+        if let Some(node) = nominated {
+            patch["status"]["nominatedNodeName"] = json!(node);
+        }
         let (namespace, name) = (pod.metadata.namespace.as_deref(), pod.metadata.name.as_deref().unwrap_or(""));
         if let Err(error) = self.objects.strategic_status::<Pod>(namespace, name, patch).await {
             debug!(%error, "the reason could not be written to the pod");
