@@ -20,7 +20,7 @@ pub struct Config {
     pub node_cidr_bits: u8,
     /// How long a node may stay silent before it counts as unknown.
     pub node_monitor_grace: Duration,
-    /// How often silent nodes are looked for.
+    /// How often a silent node is looked at again; a node's silence itself is noticed when its grace ends.
     pub node_monitor_period: Duration,
     /// Terminated pods that may stay before the oldest are deleted; 0 keeps all.
     pub terminated_pods_max: usize,

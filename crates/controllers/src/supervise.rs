@@ -13,6 +13,9 @@ const RESTART_FIRST_MS: u64 = 500;
 /// Longest such pause, in milliseconds.
 const RESTART_MAX_MS: u64 = 60_000;
 
+/// How long a controller may take to stop, in milliseconds.
+const STOP_MS: u64 = 2_000;
+
 /// Why a controller could not go on.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -22,6 +25,12 @@ pub(crate) enum Failure {
     /// Its settings make no sense.
     #[error("controller settings: {0}")]
     Config(String),
+}
+
+/// Ends some time after shutdown was asked for: a controller that still waits for a cache by then is dropped.
+async fn overstayed(context: &Context) {
+    context.shutdown.cancelled().await;
+    tokio::time::sleep(Duration::from_millis(STOP_MS)).await;
 }
 
 /// The running controllers. Dropping it aborts them.
@@ -47,7 +56,10 @@ impl Supervisor {
             while !context.shutdown.is_cancelled() {
                 let mut attempt = JoinSet::new();
                 attempt.spawn(controller(context.clone()));
-                let outcome = attempt.join_next().await;
+                let outcome = tokio::select! {
+                    outcome = attempt.join_next() => outcome,
+                    () = overstayed(&context) => return attempt.shutdown().await,
+                };
                 if context.shutdown.is_cancelled() {
                     return;
                 }

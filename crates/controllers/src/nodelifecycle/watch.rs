@@ -29,6 +29,7 @@ struct Controller {
     nodes: Shared<Node>,
     pods: Shared<Pod>,
     grace: Duration,
+    period: Duration,
     /// When each node last gave a sign of life.
     seen: Mutex<HashMap<String, Instant>>,
 }
@@ -41,6 +42,7 @@ pub(crate) async fn run(context: Context) -> Result<(), Failure> {
         nodes: context.informers.of(),
         pods: context.informers.of(),
         grace: context.config.node_monitor_grace,
+        period: context.config.node_monitor_period,
         seen: Mutex::default(),
     });
     let leases = context.informers.of::<Lease>();
@@ -118,7 +120,7 @@ impl Controller {
         if readiness(&node) != "True" {
             self.mark_pods_not_ready(&key.name).await?;
         }
-        let left = if is_silent { self.grace } else { self.grace.saturating_sub(silence) };
+        let left = if is_silent { self.period } else { self.grace.saturating_sub(silence) };
         Ok(Next::After(left.max(Duration::from_millis(50))))
     }
 
