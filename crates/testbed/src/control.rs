@@ -39,7 +39,7 @@ fn switch_off(file: &StateFile, name: &str) -> Result<HostRecord> {
 pub async fn stop(file: &StateFile, name: &str, grace: Duration) -> Result<()> {
     let record = switch_off(file, name)?;
     if let Some(main) = record.main {
-        host::signal_all(&record, Signal::SIGCONT);
+        host::resume(&record);
         main.signal(Signal::SIGTERM);
         if let Err(error) = main.gone(&format!("stop {name}"), grace).await {
             tracing::warn!(host = name, %error, "it is taken away instead");
@@ -112,7 +112,7 @@ pub fn resume(file: &StateFile, name: &str) -> Result<()> {
         host.paused = false;
         Ok(host.clone())
     })?;
-    host::signal_all(&record, Signal::SIGCONT);
+    host::resume(&record);
     Ok(())
 }
 

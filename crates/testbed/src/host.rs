@@ -115,9 +115,15 @@ impl Host {
 
     /// How the main process ended, if it did since the last call.
     pub fn main_ended(&mut self) -> Option<String> {
-        let status = self.main.as_mut()?.0.try_wait().ok()??;
+        let (child, id) = self.main.as_mut()?;
+        let status = match child.try_wait() {
+            Ok(Some(status)) => status.to_string(),
+            // nsenter passes the status on, unless it was stopped with the host and is still so.
+            Ok(None) if process::stopped(child.id()?) && !id.alive() => "killed".to_owned(),
+            _ => return None,
+        };
         self.main = None;
-        Some(status.to_string())
+        Some(status)
     }
 
     /// Whether the first process has ended; always false without namespaces.
@@ -135,6 +141,8 @@ impl Host {
         }
         if let Some((mut child, id)) = self.main.take() {
             id.signal(Signal::SIGKILL);
+            // nsenter stops when what it started is stopped, and would not notice its end.
+            let _ = child.start_kill();
             let _ = tokio::time::timeout(END_DEADLINE, child.wait()).await;
         }
         Ok(())
@@ -209,6 +217,16 @@ pub(crate) async fn power_off(record: &HostRecord) -> Result<()> {
         root.gone(&what, END_DEADLINE).await?;
     }
     Ok(())
+}
+
+/// Lets a host go on that was stopped, with the nsenter outside that stopped along with its main process.
+pub(crate) fn resume(record: &HostRecord) {
+    if let (Some(_), Some(main)) = (record.init, record.main.filter(ProcessId::alive)) {
+        if let Some(outer) = process::parent_of(main) {
+            outer.signal(Signal::SIGCONT);
+        }
+    }
+    signal_all(record, Signal::SIGCONT);
 }
 
 /// Sends `signal` to every process of a host, again until no new ones appear.

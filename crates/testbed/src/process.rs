@@ -89,6 +89,16 @@ pub(crate) fn child_of(parent: i32) -> Option<ProcessId> {
     all().into_iter().find(|pid| stat(*pid).is_some_and(|s| s.parent == parent)).and_then(ProcessId::of)
 }
 
+/// The process that started `child` and still waits for it.
+pub(crate) fn parent_of(child: ProcessId) -> Option<ProcessId> {
+    stat(child.pid).and_then(|s| ProcessId::of(s.parent))
+}
+
+/// Whether a process is stopped by a signal.
+pub(crate) fn stopped(pid: u32) -> bool {
+    stat(pid as i32).is_some_and(|s| s.state == 'T')
+}
+
 fn same_file(link: &str, wanted: (u64, u64)) -> bool {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata(link).is_ok_and(|m| (m.dev(), m.ino()) == wanted)
