@@ -9,9 +9,12 @@ pub mod discovery;
 pub mod fields;
 pub mod kinds;
 pub mod node;
+pub mod normal;
 pub mod openapi;
+pub mod openapi_proto;
 pub mod structure;
 
 pub use catalog::{Catalog, Resource, Subresource, catalog, definition_name, definitions};
 pub use node::{Definitions, Kind, ListType, MapType, Node, PatchStrategies};
+pub use normal::normalize;
 pub use structure::{Mismatch, mismatches, prune};

@@ -7,10 +7,16 @@ mod table;
 mod workloads;
 
 use serde_json::{Map, Value, json};
+use tricorn_meta::GroupVersionKind;
 use tricorn_meta::json::{list, text};
 
-/// Fills the defaults of a kind into an object. Doing it again changes nothing.
+use crate::{Resource, catalog};
+
+/// Fills the defaults of a kind into an object and brings it into its normal form. Doing it again changes nothing.
 pub fn default(group: &str, kind: &str, object: &mut Value) {
+    if let Some(node) = catalog().kind(&GroupVersionKind::of(object)).and_then(Resource::schema) {
+        crate::normalize(node, object);
+    }
     before(group, kind, object);
     table::apply(group, kind, object);
     after(group, kind, object);
