@@ -61,30 +61,18 @@ impl Error {
     /// Wraps an operating-system error with its operation and path.
     pub fn io(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.to_path_buf();
-        move |source| Error::Io {
-            operation,
-            path,
-            source,
-        }
+        move |source| Error::Io { operation, path, source }
     }
 
     /// Wraps a runtime's answer with the call and the object.
     pub fn runtime(operation: &'static str, object: &str) -> impl FnOnce(tonic::Status) -> Error {
         let object = object.to_owned();
-        move |status| Error::Runtime {
-            operation,
-            object,
-            status: Box::new(status),
-        }
+        move |status| Error::Runtime { operation, object, status: Box::new(status) }
     }
 
     /// Wraps an API error with the verb and the object.
     pub fn api(operation: &'static str, object: String) -> impl FnOnce(kube::Error) -> Error {
-        move |source| Error::Api {
-            operation,
-            object,
-            source: Box::new(source),
-        }
+        move |source| Error::Api { operation, object, source: Box::new(source) }
     }
 
     /// Whether the API server says that the object does not exist.

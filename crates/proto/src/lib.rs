@@ -39,6 +39,8 @@ package!(
 package!(
     /// What the members of one store say to each other, and what they keep in their logs.
     peer, "peer"
+);
+package!(
     /// The Container Runtime Interface: pods, containers and images of a node's container runtime.
     cri, "runtime.v1"
 );

@@ -112,9 +112,7 @@ impl<R: Read + Seek> Archive<R> {
         if self.entries.contains_key("manifest.json") {
             return self.docker();
         }
-        Err(Error::Invalid(
-            "read image archive: neither an OCI layout with a named image nor a docker archive".into(),
-        ))
+        Err(Error::Invalid("read image archive: neither an OCI layout with a named image nor a docker archive".into()))
     }
 
     /// Reads part of a blob: `buffer.len()` bytes at most, from `position` within the blob.
@@ -135,10 +133,7 @@ impl<R: Read + Seek> Archive<R> {
     }
 
     fn document(&mut self, path: &str) -> Result<Vec<u8>> {
-        let (offset, size) = *self
-            .entries
-            .get(path)
-            .ok_or_else(|| Error::Invalid(format!("read image archive: {path} is missing")))?;
+        let (offset, size) = *self.entries.get(path).ok_or_else(|| Error::Invalid(format!("read image archive: {path} is missing")))?;
         if size > DOCUMENT_LIMIT_BYTES {
             return Err(Error::Invalid(format!("read image archive: {path} has {size} bytes")));
         }
@@ -185,9 +180,7 @@ impl<R: Read + Seek> Archive<R> {
     fn docker_names(&mut self) -> Vec<String> {
         let Ok(manifest) = self.json("manifest.json") else { return Vec::new() };
         match manifest.as_array().map(Vec::as_slice) {
-            Some([only]) => {
-                only["RepoTags"].as_array().into_iter().flatten().map(text).collect()
-            }
+            Some([only]) => only["RepoTags"].as_array().into_iter().flatten().map(text).collect(),
             _ => Vec::new(),
         }
     }
@@ -204,7 +197,8 @@ impl<R: Read + Seek> Archive<R> {
         let mut labels = BTreeMap::new();
         if kind.contains("manifest") || kind.contains("image.index") {
             let document = self.json(&path)?;
-            let mut label = |name: String, child: &Value| labels.insert(format!("containerd.io/gc.ref.content.{name}"), text(&child["digest"]));
+            let mut label =
+                |name: String, child: &Value| labels.insert(format!("containerd.io/gc.ref.content.{name}"), text(&child["digest"]));
             let mut children = Vec::new();
             for (position, child) in document["manifests"].as_array().into_iter().flatten().enumerate() {
                 label(format!("m.{position}"), child);
@@ -269,10 +263,8 @@ impl<R: Read + Seek> Archive<R> {
 
     /// A layer file, hashed in place.
     fn layer(&mut self, path: &str) -> Result<(Blob, &'static str)> {
-        let (offset, size) = *self
-            .entries
-            .get(path)
-            .ok_or_else(|| Error::Invalid(format!("read image archive: layer {path} is missing")))?;
+        let (offset, size) =
+            *self.entries.get(path).ok_or_else(|| Error::Invalid(format!("read image archive: layer {path} is missing")))?;
         let mut blob = Blob { digest: String::new(), size, source: Source::Range { offset }, labels: BTreeMap::new() };
         let mut hash = Sha256::new();
         let mut buffer = vec![0; 1 << 20];
@@ -407,7 +399,8 @@ mod tests {
 
     #[test]
     fn a_docker_archive_becomes_layer_config_and_manifest_in_that_order() {
-        let bytes = build("demo:1", "amd64", &[("bin/", 0o755, b""), ("bin/x", 0o755, b"hello"), ("bin/y", 0o777, b"->x")], &json!({})).unwrap();
+        let bytes =
+            build("demo:1", "amd64", &[("bin/", 0o755, b""), ("bin/x", 0o755, b"hello"), ("bin/y", 0o777, b"->x")], &json!({})).unwrap();
         let mut archive = Archive::open(Cursor::new(bytes)).unwrap();
         let contents = archive.contents().unwrap();
         assert_eq!(contents.blobs.len(), 3);

@@ -237,10 +237,7 @@ impl Arm64 {
                 Reference::Conditional => (words as u32 & 0x7_ffff) << 5,
             };
         }
-        self.words
-            .iter()
-            .flat_map(|word| word.to_le_bytes())
-            .collect()
+        self.words.iter().flat_map(|word| word.to_le_bytes()).collect()
     }
 }
 
@@ -308,12 +305,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("pause");
         {
-            let mut file = std::fs::OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o755)
-                .open(&path)
-                .unwrap();
+            let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o755).open(&path).unwrap();
             file.write_all(&executable(architecture)).unwrap();
             file.set_permissions(std::fs::Permissions::from_mode(0o755)).unwrap();
         }
@@ -321,10 +313,7 @@ mod tests {
         // It blocks its signals before it waits: only then is SIGTERM its own to take.
         let status = format!("/proc/{}/status", child.id());
         let deadline = Instant::now() + Duration::from_secs(10);
-        while !std::fs::read_to_string(&status)
-            .unwrap_or_default()
-            .contains("SigBlk:\t0000000000014002")
-        {
+        while !std::fs::read_to_string(&status).unwrap_or_default().contains("SigBlk:\t0000000000014002") {
             // While it waits, the kernel moves the mask away; the wait shows in its state instead.
             let wchan = std::fs::read_to_string(format!("/proc/{}/syscall", child.id()));
             if wchan.is_ok_and(|text| text.starts_with("128 ") || text.starts_with("137 ")) {
@@ -335,11 +324,7 @@ mod tests {
             std::thread::yield_now();
         }
         assert!(child.try_wait().unwrap().is_none());
-        nix::sys::signal::kill(
-            nix::unistd::Pid::from_raw(child.id() as i32),
-            nix::sys::signal::Signal::SIGTERM,
-        )
-        .unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::Signal::SIGTERM).unwrap();
         let ended = child.wait().unwrap();
         assert_eq!((ended.code(), ended.signal()), (Some(0), None));
     }

@@ -53,18 +53,13 @@ pub async fn import_pause(socket: &Path) -> Result<()> {
 /// A file without a name, so that nothing is left behind whatever happens.
 fn tempfile_unlinked() -> std::io::Result<std::fs::File> {
     use std::os::unix::fs::OpenOptionsExt;
-    std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(libc::O_TMPFILE)
-        .mode(0o600)
-        .open(std::env::temp_dir())
+    std::fs::OpenOptions::new().read(true).write(true).custom_flags(libc::O_TMPFILE).mode(0o600).open(std::env::temp_dir())
 }
 
 async fn import_plain<R: Read + Seek + Send>(socket: &Path, source: &str, reader: R) -> Result<Vec<String>> {
-    let channel = containerd_client::connect(socket).await.map_err(|error| {
-        Error::Invalid(format!("connect to containerd at {}: {error}", socket.display()))
-    })?;
+    let channel = containerd_client::connect(socket)
+        .await
+        .map_err(|error| Error::Invalid(format!("connect to containerd at {}: {error}", socket.display())))?;
     let mut archive = Archive::open(reader)?;
     let contents = archive.contents()?;
     let mut writer = Writer::open(channel, source).await?;
@@ -91,10 +86,8 @@ impl Writer {
         let expires = k8s_openapi::jiff::Timestamp::now()
             .checked_add(std::time::Duration::from_secs(LEASE_SECONDS))
             .map_err(|error| Error::Invalid(error.to_string()))?;
-        let request = api::CreateRequest {
-            id: lease.clone(),
-            labels: HashMap::from([("containerd.io/gc.expire".to_owned(), expires.to_string())]),
-        };
+        let request =
+            api::CreateRequest { id: lease.clone(), labels: HashMap::from([("containerd.io/gc.expire".to_owned(), expires.to_string())]) };
         let writer = Self { channel, lease, source: source.to_owned() };
         api::leases_client::LeasesClient::new(writer.channel.clone())
             .create(writer.request(request))
@@ -160,14 +153,8 @@ impl Writer {
             return Ok(());
         }
         let request = api::UpdateRequest {
-            info: Some(api::Info {
-                digest: blob.digest.clone(),
-                labels: blob.labels.clone().into_iter().collect(),
-                ..Default::default()
-            }),
-            update_mask: Some(prost_types::FieldMask {
-                paths: blob.labels.keys().map(|key| format!("labels.{key}")).collect(),
-            }),
+            info: Some(api::Info { digest: blob.digest.clone(), labels: blob.labels.clone().into_iter().collect(), ..Default::default() }),
+            update_mask: Some(prost_types::FieldMask { paths: blob.labels.keys().map(|key| format!("labels.{key}")).collect() }),
         };
         api::content_client::ContentClient::new(self.channel.clone())
             .update(self.request(request))
@@ -193,11 +180,7 @@ impl Writer {
             Ok(_) => Ok(()),
             Err(status) if status.code() == Code::AlreadyExists => {
                 let update = api::UpdateImageRequest { image: Some(image), ..Default::default() };
-                images
-                    .update(self.request(update))
-                    .await
-                    .map(drop)
-                    .map_err(Error::runtime("update image", &named.name))
+                images.update(self.request(update)).await.map(drop).map_err(Error::runtime("update image", &named.name))
             }
             Err(status) => Err(Error::runtime("create image", &named.name)(status)),
         }
