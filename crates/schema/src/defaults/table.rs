@@ -115,6 +115,7 @@ fn steps(path: &'static str) -> Vec<Step> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::{Node, catalog};
 
     #[test]
     fn the_table_reads_and_every_shape_exists() {
@@ -126,5 +127,41 @@ mod tests {
             }
         }
         assert!(parse("nonsense").is_err());
+    }
+
+    fn leads_somewhere(node: Node<'_>, section: &str, rules: &HashMap<&'static str, Vec<Rule>>) {
+        for rule in rules.get(section).unwrap() {
+            let mut at = Some(node);
+            for step in &rule.path {
+                at = match step {
+                    Step::Key(key, _) => at.and_then(|n| n.field(key)),
+                    Step::Items => at.and_then(Node::items),
+                    Step::Values => at.and_then(Node::additional),
+                };
+            }
+            let at = at.unwrap_or_else(|| panic!("{section}: no such parent: {:?}", rule.path));
+            match &rule.action {
+                Action::Set(key, value) => {
+                    let field = at.field(key).unwrap_or_else(|| panic!("{section}: no such field: {:?} {key}", rule.path));
+                    let wrong = crate::mismatches(field, value);
+                    assert!(wrong.is_empty(), "{section}: {key}: {wrong:?}");
+                }
+                Action::Shape(shape) => leads_somewhere(at, shape, rules),
+            }
+        }
+    }
+
+    #[test]
+    fn every_path_is_one_of_its_kind() {
+        let rules = parse(TABLE).unwrap();
+        let mut kinds = 0;
+        for resource in catalog().resources().filter(|r| r.version == r.storage_version) {
+            let section = if resource.group.is_empty() { resource.kind.clone() } else { format!("{}/{}", resource.group, resource.kind) };
+            if let (true, Some(node)) = (rules.contains_key(section.as_str()), resource.schema()) {
+                leads_somewhere(node, &section, &rules);
+                kinds += 1;
+            }
+        }
+        assert!(kinds > 30, "{kinds}");
     }
 }

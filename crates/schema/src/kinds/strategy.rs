@@ -2,7 +2,7 @@
 //! generation counts changes of what is wanted.
 
 use serde_json::{Map, Value, json};
-use tricorn_meta::json::{ensure_object, get, int, remove, set, text};
+use tricorn_meta::json::{ensure_object, get, int, remove, set};
 
 use super::check::same;
 use super::{batch, core, pod, service};
@@ -19,7 +19,7 @@ fn first_status(group: &str, kind: &str) -> Option<Value> {
             json!({"currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0, "numberReady": 0})
         }
         ("policy", "PodDisruptionBudget") => json!({"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0}),
-        ("autoscaling", "HorizontalPodAutoscaler") => json!({"desiredReplicas": 0, "currentMetrics": null}),
+        ("autoscaling", "HorizontalPodAutoscaler") => json!({"currentReplicas": 0, "desiredReplicas": 0}),
         ("storage.k8s.io", "VolumeAttachment") => json!({"attached": false}),
         ("", "ResourceQuota" | "Pod" | "Node")
         | ("apps", "Deployment")
@@ -46,13 +46,13 @@ pub fn has_generation(group: &str, kind: &str) -> bool {
         "apps" => kind != "ControllerRevision",
         "batch"
         | "policy"
-        | "autoscaling"
         | "apiextensions.k8s.io"
         | "admissionregistration.k8s.io"
         | "flowcontrol.apiserver.k8s.io"
         | "discovery.k8s.io" => true,
         "networking.k8s.io" => matches!(kind, "Ingress" | "IngressClass" | "NetworkPolicy"),
         "scheduling.k8s.io" => kind == "PriorityClass",
+        "resource.k8s.io" => matches!(kind, "ResourceSlice" | "DeviceClass"),
         "" => matches!(kind, "Pod" | "ReplicationController"),
         _ => false,
     }
@@ -64,9 +64,6 @@ pub fn prepare_for_create(group: &str, kind: &str, object: &mut Value) {
     match (group, kind) {
         ("", "Node") => {}
         ("", "Pod") => pod::prepare_create(object),
-        ("apiregistration.k8s.io", "APIService") if text(object, "spec.service.name").is_empty() => {
-            object["status"] = json!({});
-        }
         _ => {
             if let (Some(status), Some(map)) = (first_status(group, kind), object.as_object_mut()) {
                 map.insert("status".to_owned(), status);
