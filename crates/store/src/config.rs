@@ -142,7 +142,7 @@ impl Default for Timing {
     fn default() -> Self {
         Self {
             heartbeat: Duration::from_millis(100),
-            election: (Duration::from_millis(500), Duration::from_millis(900)),
+            election: (Duration::from_millis(450), Duration::from_millis(750)),
             request: Duration::from_secs(7),
             snapshot_entries: 20_000,
             keep_entries: 5_000,

@@ -162,6 +162,8 @@ impl Node {
         match link.forward(peer::ForwardRequest { command: bytes }, within).await {
             Ok(peer::Answer { reply: Some(Reply::Failure(failure)) }) => match Error::from_failure(&failure) {
                 Error::NotLeader => Ok(Attempt::Again),
+                // It stopped while it was waiting: nobody knows yet what became of the entry.
+                Error::Stopped => Err(Error::LeaderChanged),
                 error => Err(error),
             },
             Ok(peer::Answer { reply: Some(reply) }) => Ok(Attempt::Done(reply)),

@@ -18,6 +18,7 @@ use crate::state::State;
 use crate::store::Store;
 use crate::types::Member;
 use crate::{leases, members, reads};
+use openraft::errors::{InitializeError, RaftError};
 use openraft::{Config, SnapshotPolicy};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -244,7 +245,11 @@ pub(crate) async fn start_on(mut config: StoreConfig, transport: Arc<dyn Transpo
     let handler = Arc::new(Handler::new(node.clone()));
     let served = grpc::serve(listeners, config.peer_tls.as_ref().map(|tls| &tls.server), handler.clone(), &stop);
     if let (true, Some(founders)) = (pristine, founders) {
-        node.raft.initialize(founders).await.map_err(|error| Error::Raft(format!("found the group: {error}")))?;
+        match node.raft.initialize(founders).await {
+            // Another founder was faster and has asked for a vote already: the group reaches this member from there.
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
+            Err(error) => return Err(Error::Raft(format!("found the group: {error}"))),
+        }
     }
     let mine = Member { name: config.name, client_urls: config.client_urls, ..Member::default() };
     let mut tasks: Vec<JoinHandle<()>> = served.tasks;

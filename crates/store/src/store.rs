@@ -47,6 +47,11 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.node.stop.cancel();
         self.node.state.hub.close();
+        // Without a runtime there is nothing left that runs.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let raft = self.node.raft.clone();
+            runtime.spawn(async move { raft.shutdown().await });
+        }
     }
 }
 

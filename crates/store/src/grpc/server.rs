@@ -5,15 +5,17 @@ use crate::handler::Handler;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
 use tricorn_proto::peer;
@@ -85,17 +87,17 @@ async fn accept(
                 }
             },
         };
-        handshakes.spawn(greet(stream, acceptor.clone(), ready.clone()));
+        handshakes.spawn(greet(stream, acceptor.clone(), ready.clone(), stop.clone()));
     }
 }
 
-async fn greet(stream: TcpStream, acceptor: Option<TlsAcceptor>, ready: mpsc::Sender<io::Result<Connection>>) {
+async fn greet(stream: TcpStream, acceptor: Option<TlsAcceptor>, ready: mpsc::Sender<io::Result<Connection>>, stop: CancellationToken) {
     // Latency only.
     let _slower = stream.set_nodelay(true);
-    let connection = match acceptor {
-        None => Connection::Plain(stream),
+    let wire = match acceptor {
+        None => Wire::Plain(stream),
         Some(acceptor) => match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => Connection::Secure(Box::new(stream)),
+            Ok(Ok(stream)) => Wire::Secure(Box::new(stream)),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "a peer's TLS handshake failed");
                 return;
@@ -104,12 +106,18 @@ async fn greet(stream: TcpStream, acceptor: Option<TlsAcceptor>, ready: mpsc::Se
         },
     };
     // Closed only when the server stops.
-    let _stopping = ready.send(Ok(connection)).await;
+    let _stopping = ready.send(Ok(Connection { wire, stopped: Box::pin(stop.cancelled_owned()) })).await;
 }
 
-enum Connection {
+enum Wire {
     Plain(TcpStream),
     Secure(Box<tokio_rustls::server::TlsStream<TcpStream>>),
+}
+
+/// A connection that breaks when the member stops: its streams have no end of their own.
+struct Connection {
+    wire: Wire,
+    stopped: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl Connected for Connection {
@@ -118,41 +126,37 @@ impl Connected for Connection {
 }
 
 impl AsyncRead for Connection {
-    fn poll_read(
-        self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-        buffer: &mut tokio::io::ReadBuf<'_>,
-    ) -> std::task::Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => std::pin::Pin::new(stream).poll_read(context, buffer),
-            Self::Secure(stream) => std::pin::Pin::new(stream).poll_read(context, buffer),
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.stopped.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        match &mut this.wire {
+            Wire::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Wire::Secure(stream) => Pin::new(stream).poll_read(context, buffer),
         }
     }
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(
-        self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-        bytes: &[u8],
-    ) -> std::task::Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => std::pin::Pin::new(stream).poll_write(context, bytes),
-            Self::Secure(stream) => std::pin::Pin::new(stream).poll_write(context, bytes),
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().wire {
+            Wire::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Wire::Secure(stream) => Pin::new(stream).poll_write(context, bytes),
         }
     }
 
-    fn poll_flush(self: std::pin::Pin<&mut Self>, context: &mut std::task::Context<'_>) -> std::task::Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => std::pin::Pin::new(stream).poll_flush(context),
-            Self::Secure(stream) => std::pin::Pin::new(stream).poll_flush(context),
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().wire {
+            Wire::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Wire::Secure(stream) => Pin::new(stream).poll_flush(context),
         }
     }
 
-    fn poll_shutdown(self: std::pin::Pin<&mut Self>, context: &mut std::task::Context<'_>) -> std::task::Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => std::pin::Pin::new(stream).poll_shutdown(context),
-            Self::Secure(stream) => std::pin::Pin::new(stream).poll_shutdown(context),
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().wire {
+            Wire::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Wire::Secure(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
 }
