@@ -63,7 +63,6 @@ async fn a_killed_leader_is_replaced_and_comes_back() {
     })
     .await;
     let took = began.elapsed();
-    println!("first write after the leader was killed took {took:?}");
     assert!(took < Duration::from_secs(5), "{took:?}");
     let stale = within(group.store(other).put(put("stale", "x"), Some(term))).await;
     assert!(matches!(stale, Err(Error::Fenced { .. })), "{stale:?}");
