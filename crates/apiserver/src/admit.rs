@@ -55,7 +55,8 @@ impl Objects for AdmissionObjects<'_> {
 
     async fn list(&self, group: &str, resource: &str, namespace: &str) -> Result<Vec<Arc<Value>>, Status> {
         let Some(endpoint) = self.0.any_version(group, resource) else { return Ok(Vec::new()) };
-        let query = ListQuery { namespace: (!namespace.is_empty()).then(|| namespace.to_owned()), version: Version::Any, ..ListQuery::default() };
+        let query =
+            ListQuery { namespace: (!namespace.is_empty()).then(|| namespace.to_owned()), version: Version::Any, ..ListQuery::default() };
         match self.0.registry.list(&endpoint.stored, &query).await? {
             Paged::Page(page) => Ok(page.objects.iter().map(|object| object.shared()).collect()),
             Paged::Expired { message, .. } => Err(Status::expired(message)),

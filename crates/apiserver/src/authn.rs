@@ -30,7 +30,11 @@ pub(crate) fn certificate_user(der: &[u8]) -> Result<UserInfo, Status> {
 }
 
 /// The user of a request over the network.
-pub(crate) async fn authenticate(server: &Server, certificate: Option<&Arc<UserInfo>>, headers: &HeaderMap) -> Result<Arc<UserInfo>, Status> {
+pub(crate) async fn authenticate(
+    server: &Server,
+    certificate: Option<&Arc<UserInfo>>,
+    headers: &HeaderMap,
+) -> Result<Arc<UserInfo>, Status> {
     if let Some(user) = certificate {
         return Ok(user.clone());
     }

@@ -45,8 +45,8 @@ pub(crate) fn json(bytes: &[u8]) -> Result<Value, Status> {
 }
 
 pub(crate) fn yaml(bytes: &[u8]) -> Result<Value, Status> {
-    let value: Value =
-        serde_yaml_ng::from_slice(bytes).map_err(|error| Status::bad_request(format!("the body of the request is not valid YAML: {error}")))?;
+    let value: Value = serde_yaml_ng::from_slice(bytes)
+        .map_err(|error| Status::bad_request(format!("the body of the request is not valid YAML: {error}")))?;
     if depth_exceeds(&value, MAX_DEPTH) {
         return Err(Status::bad_request("the body of the request nests too deeply"));
     }

@@ -63,7 +63,9 @@ fn autoscaler_to_v1(value: &mut Value) {
 fn autoscaler_to_v2(value: &mut Value) {
     let mut metrics = Vec::new();
     if let Some(target) = value["spec"].as_object_mut().and_then(|spec| spec.shift_remove(CPU_TARGET)) {
-        metrics.push(json!({"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": target}}}));
+        metrics.push(
+            json!({"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": target}}}),
+        );
     }
     let kept = value["metadata"]["annotations"].as_object_mut().and_then(|annotations| annotations.shift_remove(METRICS));
     if let Some(Value::Array(others)) = kept.and_then(|text| serde_json::from_str(text.as_str()?).ok()) {

@@ -210,8 +210,13 @@ impl Endpoint {
     /// Whether objects may be selected by this field.
     pub(crate) fn selects_by(&self, field: &str) -> bool {
         match &self.source {
-            Source::Builtin(_) => tricorn_schema::fields::supported(&self.group, &self.kind).contains(&field) || matches!(field, "metadata.name" | "metadata.namespace"),
-            Source::Custom(kind) => matches!(field, "metadata.name" | "metadata.namespace") || kind.selectable.iter().any(|one| one == field),
+            Source::Builtin(_) => {
+                tricorn_schema::fields::supported(&self.group, &self.kind).contains(&field)
+                    || matches!(field, "metadata.name" | "metadata.namespace")
+            }
+            Source::Custom(kind) => {
+                matches!(field, "metadata.name" | "metadata.namespace") || kind.selectable.iter().any(|one| one == field)
+            }
         }
     }
 
@@ -283,7 +288,11 @@ impl Endpoint {
             Source::Custom(kind) => kind.scale.clone(),
             Source::Builtin(_) if self.has_subresource("scale") => {
                 let path = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
-                Some(ScalePaths { spec_replicas: path("spec.replicas"), status_replicas: path("status.replicas"), selector: Some(path("spec.selector")) })
+                Some(ScalePaths {
+                    spec_replicas: path("spec.replicas"),
+                    status_replicas: path("status.replicas"),
+                    selector: Some(path("spec.selector")),
+                })
             }
             Source::Builtin(_) => None,
         }
@@ -362,6 +371,8 @@ impl Endpoint {
 
     /// Changes when the type of a custom kind does.
     pub(crate) fn node_hash(&self) -> String {
-        self.custom_definition().map(|(name, definition)| crate::discovery::hash(format!("{name}{definition}").as_bytes())).unwrap_or_default()
+        self.custom_definition()
+            .map(|(name, definition)| crate::discovery::hash(format!("{name}{definition}").as_bytes()))
+            .unwrap_or_default()
     }
 }

@@ -44,7 +44,11 @@ impl Metrics {
         let durations = Family::<VerbLabels, Histogram>::new_with_constructor(|| Histogram::new(BUCKETS));
         let in_flight = Gauge::default();
         registry.register("apiserver_request", "Requests, by verb, resource and HTTP status code", requests.clone());
-        registry.register("apiserver_request_duration_seconds", "Response latency in seconds, by verb and resource; watches are left out", durations.clone());
+        registry.register(
+            "apiserver_request_duration_seconds",
+            "Response latency in seconds, by verb and resource; watches are left out",
+            durations.clone(),
+        );
         registry.register("apiserver_current_inflight_requests", "Requests that are being worked on", in_flight.clone());
         Self { registry: Mutex::new(registry), requests, durations, in_flight }
     }

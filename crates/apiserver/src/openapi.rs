@@ -34,7 +34,8 @@ pub(crate) fn v3(server: &Server, context: &Context) -> Answer {
                 let name = openapi::group_version_path(group, version);
                 // What is built in changes with the server's version only; what is custom, with its definitions.
                 let builtin = format!("{}{name}", env!("CARGO_PKG_VERSION"));
-                let custom: Vec<_> = endpoints.all().iter().filter(|one| !one.is_builtin() && one.group == group).map(|one| one.node_hash()).collect();
+                let custom: Vec<_> =
+                    endpoints.all().iter().filter(|one| !one.is_builtin() && one.group == group).map(|one| one.node_hash()).collect();
                 let hash = hash(format!("{builtin}{}", custom.join("")).as_bytes());
                 paths.insert(name.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{name}?hash={hash}")}));
             }

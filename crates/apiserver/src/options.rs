@@ -130,13 +130,22 @@ fn check_list(revision: Option<i64>, matching: Option<&str>, continued: bool, in
     }
     match matching {
         None => {}
-        Some(_) if revision.is_none() => return Err(list_options("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided")),
-        Some(_) if continued => return Err(list_options("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided")),
+        Some(_) if revision.is_none() => {
+            return Err(list_options("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided"));
+        }
+        Some(_) if continued => {
+            return Err(list_options("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided"));
+        }
         Some("Exact") if revision == Some(0) => {
             return Err(list_options("resourceVersionMatch", "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""));
         }
         Some("Exact" | "NotOlderThan") => {}
-        Some(other) => return Err(list_options("resourceVersionMatch", &format!("unsupported value {other:?}: supported are \"Exact\" and \"NotOlderThan\""))),
+        Some(other) => {
+            return Err(list_options(
+                "resourceVersionMatch",
+                &format!("unsupported value {other:?}: supported are \"Exact\" and \"NotOlderThan\""),
+            ));
+        }
     }
     if continued && revision.is_some_and(|revision| revision > 0) {
         return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
@@ -150,8 +159,15 @@ fn check_watch(matching: Option<&str>, initial_events: Option<bool>, limit: i64)
         (Some(_), None) => {
             return Err(list_options("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
         }
-        (Some(_), Some(_)) => return Err(list_options("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")),
-        (None, Some(_)) => return Err(list_options("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")),
+        (Some(_), Some(_)) => {
+            return Err(list_options("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
+        }
+        (None, Some(_)) => {
+            return Err(list_options(
+                "resourceVersionMatch",
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            ));
+        }
     }
     let _ = limit;
     Ok(())
@@ -184,13 +200,18 @@ impl DeleteParameters {
             (None, Some(text)) => Some(text.parse().map_err(|_| Status::bad_request(format!("invalid gracePeriodSeconds {text:?}")))?),
             (None, None) => None,
         };
-        let orphan = body.get("orphanDependents").and_then(Value::as_bool).or_else(|| query.get("orphanDependents").map(|text| text == "true"));
+        let orphan =
+            body.get("orphanDependents").and_then(Value::as_bool).or_else(|| query.get("orphanDependents").map(|text| text == "true"));
         let propagation = match (text("propagationPolicy"), orphan) {
-            (Some(_), Some(_)) => return Err(invalid("propagationPolicy", "", "orphanDependents and deletionPropagation cannot be both set")),
+            (Some(_), Some(_)) => {
+                return Err(invalid("propagationPolicy", "", "orphanDependents and deletionPropagation cannot be both set"));
+            }
             (Some("Orphan"), None) | (None, Some(true)) => Some(Propagation::Orphan),
             (Some("Background"), None) | (None, Some(false)) => Some(Propagation::Background),
             (Some("Foreground"), None) => Some(Propagation::Foreground),
-            (Some(other), None) => return Err(invalid("propagationPolicy", other, "supported values: \"Background\", \"Foreground\", \"Orphan\"")),
+            (Some(other), None) => {
+                return Err(invalid("propagationPolicy", other, "supported values: \"Background\", \"Foreground\", \"Orphan\""));
+            }
             (None, None) => None,
         };
         let in_body = match body.get("dryRun").and_then(Value::as_array).map(Vec::as_slice) {

@@ -43,11 +43,19 @@ pub(crate) fn settle(target: Target<'_>, value: &mut Value) -> Result<(), Status
     let sent = GroupVersionKind::of(value);
     let expected = endpoint.gvk();
     if !sent.kind.is_empty() && sent.kind != expected.kind {
-        return Err(Status::bad_request(format!("{} in version {:?} cannot be handled as a {}: no kind {:?} is registered here", sent.kind, sent.api_version(), expected.kind, sent.kind)));
+        return Err(Status::bad_request(format!(
+            "{} in version {:?} cannot be handled as a {}: no kind {:?} is registered here",
+            sent.kind,
+            sent.api_version(),
+            expected.kind,
+            sent.kind
+        )));
     }
     if !sent.version.is_empty() && sent.api_version() != expected.api_version() {
         let (sent, expected) = (sent.api_version(), expected.api_version());
-        return Err(Status::bad_request(format!("the API version in the data ({sent}) does not match the expected API version ({expected})")));
+        return Err(Status::bad_request(format!(
+            "the API version in the data ({sent}) does not match the expected API version ({expected})"
+        )));
     }
     if let Some(object) = value.as_object_mut() {
         object.insert("apiVersion".to_owned(), expected.api_version().into());
@@ -254,7 +262,13 @@ impl Server {
         track_update(endpoint.node(), old, new, &writer);
     }
 
-    pub(crate) fn admission_request<'a>(&self, context: &'a Context, target: Target<'a>, operation: Operation, dry_run: bool) -> Request<'a> {
+    pub(crate) fn admission_request<'a>(
+        &self,
+        context: &'a Context,
+        target: Target<'a>,
+        operation: Operation,
+        dry_run: bool,
+    ) -> Request<'a> {
         let endpoint = target.endpoint;
         let mut request =
             Request::new(operation, endpoint.gvk(), endpoint.gvr(), target.admission_namespace(), target.name, context.user.as_ref());

@@ -130,7 +130,11 @@ fn list_metadata(listing: &Listing) -> Value {
 /// A list put together from bodies that are serialized already.
 fn concatenated(endpoint: &Endpoint, metadata: &Value, listing: &Listing) -> Bytes {
     let size: usize = listing.objects.iter().map(|object| object.body().len() + 1).sum();
-    let head = format!("{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[", endpoint.list_kind(), endpoint.api_version());
+    let head = format!(
+        "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[",
+        endpoint.list_kind(),
+        endpoint.api_version()
+    );
     let mut out = Vec::with_capacity(size + head.len() + 4);
     out.extend_from_slice(head.as_bytes());
     for (at, object) in listing.objects.iter().enumerate() {

@@ -14,7 +14,12 @@ pub(crate) fn predicate(context: &Context, endpoint: &Arc<Endpoint>) -> Result<P
     };
     let fields = match context.query.get("fieldSelector") {
         None => FieldSelector::everything(),
-        Some(text) => FieldSelector::parse(text).map_err(|error| Status::bad_request(format!("Unable to find {:?} that match label selector \"\", field selector {text:?}: {error}", endpoint.plural)))?,
+        Some(text) => FieldSelector::parse(text).map_err(|error| {
+            Status::bad_request(format!(
+                "Unable to find {:?} that match label selector \"\", field selector {text:?}: {error}",
+                endpoint.plural
+            ))
+        })?,
     };
     if let Some(unknown) = fields.requirements.iter().map(|one| one.path.as_str()).find(|field| !endpoint.selects_by(field)) {
         let plural = &endpoint.plural;

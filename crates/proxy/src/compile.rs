@@ -66,10 +66,7 @@ impl Compiler<'_> {
         nat.rule("KUBE-POSTROUTING", format!("-m mark ! --mark {MASQUERADE} -j RETURN"));
         // The mark goes away, so that a packet which passes again through an overlay is not rewritten twice.
         nat.rule("KUBE-POSTROUTING", "-j MARK --xor-mark 0x4000");
-        nat.rule(
-            "KUBE-POSTROUTING",
-            "-m comment --comment \"kubernetes service traffic requiring SNAT\" -j MASQUERADE --random-fully",
-        );
+        nat.rule("KUBE-POSTROUTING", "-m comment --comment \"kubernetes service traffic requiring SNAT\" -j MASQUERADE --random-fully");
         nat.rule("TRICORN-POSTROUTING", format!("-d {cidr} -j RETURN"));
         nat.rule("TRICORN-POSTROUTING", "-d 224.0.0.0/4 -j RETURN");
         nat.rule(
@@ -137,12 +134,8 @@ impl Compiler<'_> {
         let here = port.here();
         let wants_local = port.internal_local || port.external_local;
         let wants_cluster = !port.internal_local || port.external();
-        let used: BTreeSet<&Endpoint> = anywhere
-            .iter()
-            .filter(|_| wants_cluster)
-            .chain(here.iter().filter(|_| wants_local))
-            .copied()
-            .collect();
+        let used: BTreeSet<&Endpoint> =
+            anywhere.iter().filter(|_| wants_cluster).chain(here.iter().filter(|_| wants_local)).copied().collect();
         for endpoint in used {
             self.endpoint(port, endpoint);
         }
@@ -160,10 +153,7 @@ impl Compiler<'_> {
         // A pod that reaches itself through its Service would answer itself directly: its source changes.
         self.rules.nat.rule(&chain, format!("{comment} -s {} -j KUBE-MARK-MASQ", endpoint.ip));
         let remember = if port.affinity.is_some() { format!(" -m recent --name {chain} --set") } else { String::new() };
-        self.rules.nat.rule(
-            &chain,
-            format!("{comment}{remember} -m {protocol} -p {protocol} -j DNAT --to-destination {target}"),
-        );
+        self.rules.nat.rule(&chain, format!("{comment}{remember} -m {protocol} -p {protocol} -j DNAT --to-destination {target}"));
     }
 
     /// The chain that picks one of `endpoints`; none when there are none.
@@ -186,11 +176,8 @@ impl Compiler<'_> {
         for (index, endpoint) in endpoints.iter().enumerate() {
             let (comment, to) = named(endpoint);
             let left = endpoints.len() - index;
-            let chance = if left == 1 {
-                String::new()
-            } else {
-                format!(" -m statistic --mode random --probability {:.10}", 1.0 / left as f64)
-            };
+            let chance =
+                if left == 1 { String::new() } else { format!(" -m statistic --mode random --probability {:.10}", 1.0 / left as f64) };
             self.rules.nat.rule(&chain, format!("{comment}{chance} -j {to}"));
         }
         Some(chain)

@@ -16,10 +16,8 @@ pub(crate) fn stale(old: &[ServicePort], new: &[ServicePort]) -> Vec<Vec<String>
     let mut commands = Vec::new();
     for (name, before) in &old {
         let now = new.get(name);
-        let remain: BTreeSet<Ipv4Addr> =
-            now.iter().flat_map(|p| &p.endpoints).filter(|e| e.serving).map(|e| e.ip).collect();
-        let gone: BTreeSet<Ipv4Addr> =
-            before.endpoints.iter().map(|e| e.ip).filter(|ip| !remain.contains(ip)).collect();
+        let remain: BTreeSet<Ipv4Addr> = now.iter().flat_map(|p| &p.endpoints).filter(|e| e.serving).map(|e| e.ip).collect();
+        let gone: BTreeSet<Ipv4Addr> = before.endpoints.iter().map(|e| e.ip).filter(|ip| !remain.contains(ip)).collect();
         for endpoint in gone {
             for address in addresses(before) {
                 commands.push(words(&["--orig-dst", &address.to_string(), "--dst-nat", &endpoint.to_string()]));

@@ -45,9 +45,7 @@ pub(crate) fn jumps() -> Vec<Jump> {
 fn why(target: &str) -> &'static str {
     match target {
         "KUBE-SERVICES" => "-m conntrack --ctstate NEW -m comment --comment \"kubernetes service portals\"",
-        "KUBE-EXTERNAL-SERVICES" => {
-            "-m conntrack --ctstate NEW -m comment --comment \"kubernetes externally-visible service portals\""
-        }
+        "KUBE-EXTERNAL-SERVICES" => "-m conntrack --ctstate NEW -m comment --comment \"kubernetes externally-visible service portals\"",
         _ => "-m conntrack --ctstate NEW -m comment --comment \"kubernetes load balancer firewall\"",
     }
 }
@@ -74,9 +72,7 @@ pub(crate) fn removal(table: &str, saved: &str) -> Vec<String> {
     let all = jumps();
     let ours = |line: &str| {
         all.iter().any(|j| {
-            j.table == table
-                && line.starts_with(&format!("-A {} ", j.chain))
-                && line.trim_end().ends_with(&format!("-j {}", j.target))
+            j.table == table && line.starts_with(&format!("-A {} ", j.chain)) && line.trim_end().ends_with(&format!("-j {}", j.target))
         })
     };
     saved.lines().filter(|line| ours(line)).map(|line| line.replacen("-A ", "-D ", 1)).collect()

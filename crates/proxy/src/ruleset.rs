@@ -95,9 +95,6 @@ mod tests {
         assert_eq!(old.difference(&old), "");
         let new = set(&[("A", &["-j D"]), ("C", &[]), ("D", &["-j DROP"])]);
         let text = new.difference(&old);
-        assert_eq!(
-            text,
-            "*nat\n:A - [0:0]\n:D - [0:0]\n:B - [0:0]\n-A A -j D\n-A D -j DROP\n-X B\nCOMMIT\n"
-        );
+        assert_eq!(text, "*nat\n:A - [0:0]\n:D - [0:0]\n:B - [0:0]\n-A A -j D\n-A D -j DROP\n-X B\nCOMMIT\n");
     }
 }

@@ -71,9 +71,7 @@ pub async fn run(config: ProxyConfig, client: kube::Client, shutdown: Cancellati
             }
         }
     };
-    let routes = async {
-        if config.routes { keep_routes(&config, &informers, &stop).await } else { stop.cancelled().await }
-    };
+    let routes = async { if config.routes { keep_routes(&config, &informers, &stop).await } else { stop.cancelled().await } };
     let outcome = tokio::select! {
         served = serve => served,
         () = worker.run(&stop) => Ok(()),
@@ -208,8 +206,7 @@ async fn keep_routes(config: &ProxyConfig, informers: &Informers, stop: &Cancell
     loop {
         let wanted = node::wanted_routes(&nodes.all(), &config.node_name);
         // Node objects change with every heartbeat; routes rarely.
-        let outcome: Result<(), Error> =
-            if applied.as_ref() == Some(&wanted) { Ok(()) } else { node::apply_routes(&wanted).await };
+        let outcome: Result<(), Error> = if applied.as_ref() == Some(&wanted) { Ok(()) } else { node::apply_routes(&wanted).await };
         let pause = match outcome {
             Ok(()) => {
                 applied = Some(wanted);

@@ -152,9 +152,7 @@ pub fn service_ports(services: &[Arc<Service>], slices: &[Arc<EndpointSlice>], n
     let mut of_service: BTreeMap<String, Vec<&EndpointSlice>> = BTreeMap::new();
     for slice in slices.iter().filter(|s| s.address_type == "IPv4") {
         let labels = slice.metadata.labels.as_ref();
-        if let (Some(namespace), Some(service)) =
-            (&slice.metadata.namespace, labels.and_then(|l| l.get(SERVICE_NAME)))
-        {
+        if let (Some(namespace), Some(service)) = (&slice.metadata.namespace, labels.and_then(|l| l.get(SERVICE_NAME))) {
             of_service.entry(format!("{namespace}/{service}")).or_default().push(slice);
         }
     }
@@ -196,10 +194,7 @@ fn ports_of(service: &Service, key: &str, slices: &[&EndpointSlice], node: &str)
             external_local: has_external && spec.external_traffic_policy.as_deref() == Some("Local"),
             internal_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
             affinity: affinity(spec),
-            health_check_node_port: spec
-                .health_check_node_port
-                .filter(|p| loaded && *p > 0)
-                .and_then(|p| u16::try_from(p).ok()),
+            health_check_node_port: spec.health_check_node_port.filter(|p| loaded && *p > 0).and_then(|p| u16::try_from(p).ok()),
             endpoints: endpoints(slices, &port_name, protocol, node),
         })
     });
@@ -248,9 +243,10 @@ fn affinity(spec: &ServiceSpec) -> Option<u32> {
 fn endpoints(slices: &[&EndpointSlice], port_name: &str, protocol: Protocol, node: &str) -> Vec<Endpoint> {
     let mut found: BTreeMap<(Ipv4Addr, u16), Endpoint> = BTreeMap::new();
     for slice in slices {
-        let ports = slice.ports.iter().flatten().filter(|port| {
-            port.name.as_deref().unwrap_or("") == port_name && Protocol::parse(port.protocol.as_deref()) == Some(protocol)
-        });
+        let ports =
+            slice.ports.iter().flatten().filter(|port| {
+                port.name.as_deref().unwrap_or("") == port_name && Protocol::parse(port.protocol.as_deref()) == Some(protocol)
+            });
         for number in ports.filter_map(|port| u16::try_from(port.port?).ok()) {
             for endpoint in slice.endpoints.iter().flatten().filter_map(|e| read(e, number, node)) {
                 let known = found.entry((endpoint.ip, endpoint.port)).or_insert_with(|| endpoint.clone());

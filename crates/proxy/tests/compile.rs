@@ -9,12 +9,7 @@ use serde_json::{Value, json};
 use tricorn_proxy::{CompileConfig, Ruleset, compile, endpoint_chain, service_chain};
 
 fn config() -> CompileConfig {
-    CompileConfig {
-        node_name: "w1".into(),
-        zone: Some("a".into()),
-        cluster_cidr: "10.42.0.0/16".into(),
-        localhost_node_ports: true,
-    }
+    CompileConfig { node_name: "w1".into(), zone: Some("a".into()), cluster_cidr: "10.42.0.0/16".into(), localhost_node_ports: true }
 }
 
 /// Service default/web, port http 80/TCP on 10.43.0.5, with `spec` merged over it.
@@ -84,18 +79,13 @@ fn a_cluster_ip_is_spread_evenly() {
     assert_eq!(
         *rules.nat.get("KUBE-SERVICES").unwrap(),
         [
-            format!(
-                "-m comment --comment \"default/web:http cluster IP\" -m tcp -p tcp -d 10.43.0.5 --dport 80 -j {}",
-                svc("KUBE-SVC-")
-            ),
+            format!("-m comment --comment \"default/web:http cluster IP\" -m tcp -p tcp -d 10.43.0.5 --dport 80 -j {}", svc("KUBE-SVC-")),
             "-m comment --comment \"kubernetes service nodeports; NOTE: this must be the last rule in this chain\" \
              -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS"
                 .to_owned(),
         ]
     );
-    let to = |ip: &str, chance: &str| {
-        format!("-m comment --comment \"default/web:http -> {ip}:8080\"{chance} -j {}", sep(ip))
-    };
+    let to = |ip: &str, chance: &str| format!("-m comment --comment \"default/web:http -> {ip}:8080\"{chance} -j {}", sep(ip));
     assert_eq!(
         *rules.nat.get(&svc("KUBE-SVC-")).unwrap(),
         [
@@ -160,8 +150,7 @@ fn node_ports_and_outside_addresses_hide_the_client() {
     );
     let services = rules.nat.get("KUBE-SERVICES").unwrap();
     for (kind, ip) in [("external IP", "192.0.2.7"), ("loadbalancer IP", "192.0.2.9")] {
-        let rule =
-            format!("-m comment --comment \"default/web:http {kind}\" -m tcp -p tcp -d {ip} --dport 80 -j {ext}");
+        let rule = format!("-m comment --comment \"default/web:http {kind}\" -m tcp -p tcp -d {ip} --dport 80 -j {ext}");
         assert!(services.contains(&rule), "{services:#?}");
     }
     let firewall = rules.filter.get(&svc("KUBE-FW-")).unwrap();
@@ -177,10 +166,7 @@ fn the_local_policy_keeps_clients_addresses_and_their_node() {
         "ports": [{ "name": "http", "port": 80, "nodePort": 30080 }],
     });
     let here = rules(spec.clone(), &["10.42.0.2@w1", "10.42.1.2@w2"]);
-    assert_eq!(
-        targets(&here, &svc("KUBE-EXT-")),
-        [svc("KUBE-SVC-"), "KUBE-MARK-MASQ".into(), svc("KUBE-SVC-"), svc("KUBE-SVL-")]
-    );
+    assert_eq!(targets(&here, &svc("KUBE-EXT-")), [svc("KUBE-SVC-"), "KUBE-MARK-MASQ".into(), svc("KUBE-SVC-"), svc("KUBE-SVL-")]);
     assert_eq!(targets(&here, &svc("KUBE-SVL-")), [sep("10.42.0.2")]);
     let elsewhere = rules(spec, &["10.42.1.2@w2"]);
     assert!(elsewhere.nat.get(&svc("KUBE-SVL-")).is_none());

@@ -133,14 +133,9 @@ async fn inside_the_node() {
             "metadata": { "namespace": "default", "name": "web", "labels": { "kubernetes.io/service-name": "web" } },
             "addressType": "IPv4", "ports": [{ "name": "", "port": 8080, "protocol": "TCP" }], "endpoints": endpoints,
         });
-        let config = CompileConfig {
-            node_name: "node".into(),
-            zone: None,
-            cluster_cidr: "10.42.0.0/16".into(),
-            localhost_node_ports: true,
-        };
-        let (service, slice) =
-            (serde_json::from_value(service).unwrap(), serde_json::from_value(slice).unwrap());
+        let config =
+            CompileConfig { node_name: "node".into(), zone: None, cluster_cidr: "10.42.0.0/16".into(), localhost_node_ports: true };
+        let (service, slice) = (serde_json::from_value(service).unwrap(), serde_json::from_value(slice).unwrap());
         let rules = compile(&[Arc::new(service)], &[Arc::new(slice)], &config);
         applier.apply(&rules).await.unwrap();
         assert!(!applier.apply(&rules).await.unwrap(), "the same rules are written once");

@@ -109,7 +109,8 @@ mod tests {
 
     #[test]
     fn the_version_is_not_stored_and_is_put_back() {
-        let mut value = json!({"spec": {"metadata": {"a": 1}}, "metadata": {"name": "x", "resourceVersion": "9"}, "kind": "Pod", "apiVersion": "v1"});
+        let mut value =
+            json!({"spec": {"metadata": {"a": 1}}, "metadata": {"name": "x", "resourceVersion": "9"}, "kind": "Pod", "apiVersion": "v1"});
         let stored = encode(&value).unwrap();
         assert_eq!(stored, r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"x"},"spec":{"metadata":{"a":1}}}"#.as_bytes());
         set_version(&mut value, 12);

@@ -61,11 +61,7 @@ impl StoredResource {
 
     /// The key of one object; `namespace` is left out for cluster-wide resources.
     pub fn key(&self, namespace: &str, name: &str) -> String {
-        if self.namespaced {
-            format!("{}{namespace}/{name}", self.prefix)
-        } else {
-            format!("{}{name}", self.prefix)
-        }
+        if self.namespaced { format!("{}{namespace}/{name}", self.prefix) } else { format!("{}{name}", self.prefix) }
     }
 
     /// The prefix of all objects, or of those in one namespace.

@@ -109,7 +109,8 @@ impl Page<'_> {
         if query.limit == 0 || page.objects.len() < query.limit {
             return page;
         }
-        let left = if query.predicate.is_all() { objects.count() } else { usize::from(objects.any(|object| query.predicate.matches(object))) };
+        let left =
+            if query.predicate.is_all() { objects.count() } else { usize::from(objects.any(|object| query.predicate.matches(object))) };
         if left > 0 {
             let last = page.objects.last().map(|object| object.key().trim_start_matches(self.prefix).to_owned()).unwrap_or_default();
             page.continuation = Some(Continuation { revision: Some(self.revision), start: last + "\0" });

@@ -166,7 +166,13 @@ impl Registry {
     }
 
     /// A watch of everything that happens after `from`; `None`: from now on, whatever this server calls now.
-    pub async fn watch(&self, resource: &StoredResource, namespace: Option<&str>, from: Option<i64>, predicate: Predicate) -> Result<Watch, Status> {
+    pub async fn watch(
+        &self,
+        resource: &StoredResource,
+        namespace: Option<&str>,
+        from: Option<i64>,
+        predicate: Predicate,
+    ) -> Result<Watch, Status> {
         let cache = self.cache(resource);
         cache.ready().await?;
         let scope = resource.scope(namespace);
@@ -199,8 +205,10 @@ impl Registry {
         let (objects, revision, position) = {
             let state = cache.state.read();
             let revision = state.revision();
-            let objects: Vec<_> =
-                state.snapshot(&scope, "", revision).map(|all| all.filter(|object| predicate.matches(object)).cloned().collect()).unwrap_or_default();
+            let objects: Vec<_> = state
+                .snapshot(&scope, "", revision)
+                .map(|all| all.filter(|object| predicate.matches(object)).cloned().collect())
+                .unwrap_or_default();
             (objects, revision, state.end())
         };
         Ok((objects, revision, Watch::new(cache, position, VecDeque::new(), scope, predicate, revision)))

@@ -45,7 +45,14 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn new(cache: Arc<Cache>, position: Position, history: VecDeque<Arc<Change>>, scope: String, predicate: Predicate, seen: i64) -> Self {
+    pub(crate) fn new(
+        cache: Arc<Cache>,
+        position: Position,
+        history: VecDeque<Arc<Change>>,
+        scope: String,
+        predicate: Predicate,
+        seen: i64,
+    ) -> Self {
         let mut reached = cache.changes();
         reached.mark_changed();
         Self { cache, reached, position, history, scope, predicate, seen }

@@ -48,7 +48,14 @@ enum Attempt {
 
 impl Registry {
     /// Stores a new object.
-    pub async fn create(&self, resource: &StoredResource, namespace: &str, name: &str, value: Value, options: WriteOptions) -> Result<Arc<Object>, Status> {
+    pub async fn create(
+        &self,
+        resource: &StoredResource,
+        namespace: &str,
+        name: &str,
+        value: Value,
+        options: WriteOptions,
+    ) -> Result<Arc<Object>, Status> {
         let key = resource.key(namespace, name);
         let stored = encode(&key, &value)?;
         if options.dry_run {
@@ -130,7 +137,11 @@ impl Registry {
             Step::Keep => {
                 // Nothing is to be written, but what is answered must be the newest.
                 let fresh = self.read_key(key).await?;
-                Ok(if fresh.as_ref().is_some_and(|fresh| fresh.revision() == current.revision()) { Ok(current.clone()) } else { Err(fresh) })
+                Ok(if fresh.as_ref().is_some_and(|fresh| fresh.revision() == current.revision()) {
+                    Ok(current.clone())
+                } else {
+                    Err(fresh)
+                })
             }
             Step::Put(value) => {
                 let stored = encode(key, &value)?;

@@ -35,8 +35,7 @@ impl std::fmt::Debug for ApiAccess {
 impl ApiAccess {
     /// Reads the credentials of `kubeconfig` and connects through `dialer`.
     pub fn new(kubeconfig: &Path, dialer: Dialer) -> Result<Self> {
-        let text = std::fs::read_to_string(kubeconfig)
-            .map_err(|e| Error::io(format!("read {}", kubeconfig.display()), e))?;
+        let text = std::fs::read_to_string(kubeconfig).map_err(|e| Error::io(format!("read {}", kubeconfig.display()), e))?;
         let tls = tls_of(&text, kubeconfig)?;
         Ok(Self { tls: TlsConnector::from(Arc::new(tls)), dialer })
     }
@@ -62,11 +61,7 @@ impl ApiAccess {
         serde_json::from_slice(&body).map_err(|e| fail(format!("answered no JSON: {e}")))
     }
 
-    async fn exchange(
-        &self,
-        address: IpAddr,
-        path: &str,
-    ) -> std::result::Result<(u16, Bytes), Box<dyn std::error::Error + Send + Sync>> {
+    async fn exchange(&self, address: IpAddr, path: &str) -> std::result::Result<(u16, Bytes), Box<dyn std::error::Error + Send + Sync>> {
         let stream = self.dialer.connect(SocketAddr::new(address, PORT), Duration::from_secs(5)).await?;
         let stream = self.tls.connect(ServerName::IpAddress(address.into()), stream).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
@@ -102,8 +97,7 @@ fn tls_of(text: &str, path: &Path) -> Result<ClientConfig> {
         let cert = cert.map_err(|e| fail(e.to_string()))?;
         roots.add(cert).map_err(|e| fail(e.to_string()))?;
     }
-    let chain: std::result::Result<Vec<_>, _> =
-        CertificateDer::pem_slice_iter(&part("/users/0/user", "client-certificate")?).collect();
+    let chain: std::result::Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&part("/users/0/user", "client-certificate")?).collect();
     let chain = chain.map_err(|e| fail(e.to_string()))?;
     let key = PrivateKeyDer::from_pem_slice(&part("/users/0/user", "client-key")?).map_err(|e| fail(e.to_string()))?;
     ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))

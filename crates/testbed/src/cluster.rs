@@ -130,12 +130,7 @@ impl Cluster {
         }
     }
 
-    async fn prepare(
-        mut config: ClusterConfig,
-        file: &StateFile,
-        lock: Flock<std::fs::File>,
-        progress: &dyn Progress,
-    ) -> Result<Self> {
+    async fn prepare(mut config: ClusterConfig, file: &StateFile, lock: Flock<std::fs::File>, progress: &dyn Progress) -> Result<Self> {
         config.data_dir = file.dir().to_owned();
         config.binary = config.binary.canonicalize().map_err(|e| Error::io(format!("find {}", config.binary.display()), e))?;
         let (dir, id) = (file.dir(), file.id());
@@ -159,9 +154,7 @@ impl Cluster {
         if config.workers > 0 {
             progress.step("Building the test images");
             let images = launch::images_dir(dir);
-            tokio::task::spawn_blocking(move || build_images(&images))
-                .await
-                .map_err(|e| Error::io("build images", e.into()))??;
+            tokio::task::spawn_blocking(move || build_images(&images)).await.map_err(|e| Error::io("build images", e.into()))??;
         }
         let dialer = Dialer::start(hub)?;
         let (forwarder, api) = match config.mode {
@@ -285,12 +278,7 @@ impl Cluster {
     }
 
     /// Whether `condition` holds; if not, what there is instead.
-    async fn holds(
-        &self,
-        condition: Condition,
-        state: &ClusterState,
-        host: &HostRecord,
-    ) -> std::result::Result<(), String> {
+    async fn holds(&self, condition: Condition, state: &ClusterState, host: &HostRecord) -> std::result::Result<(), String> {
         let access = self.access().map_err(|e| e.to_string())?;
         if condition == Condition::Serving {
             return match access.get(host.address.into(), "/readyz", ASK).await {
@@ -380,8 +368,7 @@ impl Drop for Cluster {
 }
 
 fn open(config: &ClusterConfig) -> Result<(StateFile, Flock<std::fs::File>)> {
-    std::fs::create_dir_all(&config.data_dir)
-        .map_err(|e| Error::io(format!("make {}", config.data_dir.display()), e))?;
+    std::fs::create_dir_all(&config.data_dir).map_err(|e| Error::io(format!("make {}", config.data_dir.display()), e))?;
     let file = StateFile::new(&config.data_dir)?;
     let lock = file.supervise()?;
     match file.read() {
@@ -407,9 +394,9 @@ fn same_shape(file: &StateFile, old: &ClusterState, config: &ClusterConfig) -> R
 }
 
 fn is_ready(node: &serde_json::Value) -> bool {
-    node.pointer("/status/conditions").and_then(|c| c.as_array()).is_some_and(|conditions| {
-        conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True")
-    })
+    node.pointer("/status/conditions")
+        .and_then(|c| c.as_array())
+        .is_some_and(|conditions| conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"))
 }
 
 /// The kubeconfig with every cluster's server set to `url`.

@@ -45,7 +45,7 @@ pub(crate) async fn run(what: &str, argv: &[&str]) -> Result<String> {
 /// Whether `program` is found on PATH or in the administrator's directories.
 pub(crate) fn found(program: &str) -> bool {
     let path = std::env::var("PATH").unwrap_or_default();
-    path.split(':').chain(["/usr/sbin", "/sbin", "/usr/bin", "/bin"]).any(|dir| {
-        !dir.is_empty() && std::path::Path::new(dir).join(program).is_file()
-    })
+    path.split(':')
+        .chain(["/usr/sbin", "/sbin", "/usr/bin", "/bin"])
+        .any(|dir| !dir.is_empty() && std::path::Path::new(dir).join(program).is_file())
 }

@@ -123,9 +123,7 @@ fn wrong(host: &HostRecord, next: &str) -> Error {
 fn network(state: &ClusterState) -> Result<Network> {
     match state.mode {
         Mode::Namespaces => Ok(Network::new(&state.id, state.subnet)),
-        Mode::Loopback => Err(Error::Unsupported(
-            "servers on loopback have no links to cut or delay: run `tricorn up` as root".to_owned(),
-        )),
+        Mode::Loopback => Err(Error::Unsupported("servers on loopback have no links to cut or delay: run `tricorn up` as root".to_owned())),
     }
 }
 

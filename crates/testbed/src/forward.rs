@@ -58,14 +58,10 @@ impl Forwarder {
     /// Listens on 127.0.0.1:`port` (0: any) and forwards to port 6443 of `servers`, dialled through `dialer`.
     pub async fn start(port: u16, servers: Vec<Ipv4Addr>, dialer: Dialer) -> Result<Self> {
         let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let listener = TcpListener::bind(wanted)
-            .await
-            .map_err(|_| Error::PortTaken { address: wanted.to_string(), flag: "--api-port".to_owned() })?;
+        let listener =
+            TcpListener::bind(wanted).await.map_err(|_| Error::PortTaken { address: wanted.to_string(), flag: "--api-port".to_owned() })?;
         let address = listener.local_addr().map_err(|e| Error::io("listen for the API", e))?;
-        let backends = servers
-            .into_iter()
-            .map(|address| Backend { address, failures: 0, alive: CancellationToken::new() })
-            .collect();
+        let backends = servers.into_iter().map(|address| Backend { address, failures: 0, alive: CancellationToken::new() }).collect();
         let shared = Arc::new(Shared {
             dialer,
             access: Mutex::new(None),
@@ -151,8 +147,7 @@ async fn check(shared: Arc<Shared>) {
     let mut ready: HashMap<Ipv4Addr, bool> = HashMap::new();
     loop {
         ticks.tick().await;
-        let addresses: Vec<Ipv4Addr> =
-            shared.backends.lock().map(|b| b.iter().map(|b| b.address).collect()).unwrap_or_default();
+        let addresses: Vec<Ipv4Addr> = shared.backends.lock().map(|b| b.iter().map(|b| b.address).collect()).unwrap_or_default();
         let access = shared.access.lock().ok().and_then(|a| a.clone());
         let checks = addresses.into_iter().map(|address| {
             let (shared, access) = (shared.clone(), access.clone());

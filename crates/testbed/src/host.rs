@@ -150,12 +150,7 @@ impl Host {
 }
 
 fn open_log(log: &Path) -> Result<std::fs::File> {
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o640)
-        .open(log)
-        .map_err(|e| Error::io(format!("open {}", log.display()), e))
+    OpenOptions::new().create(true).append(true).mode(0o640).open(log).map_err(|e| Error::io(format!("open {}", log.display()), e))
 }
 
 async fn start_init(record: &HostRecord, private: &Path) -> Result<(Child, ProcessId)> {

@@ -90,15 +90,12 @@ impl Network {
         let what = format!("connect {host} to the network");
         let (hub, netns) = (self.hub(), self.netns(host));
         self.add_netns(&netns).await?;
-        let cable =
-            ["ip", "link", "add", "eth0", "netns", &netns, "type", "veth", "peer", "name", host, "netns", &hub];
+        let cable = ["ip", "link", "add", "eth0", "netns", &netns, "type", "veth", "peer", "name", host, "netns", &hub];
         run(&what, &cable).await?;
         let script = format!("link set dev {host} master {BRIDGE}\nlink set {host} up\n");
         run_with(&what, &["ip", "-n", &hub, "-batch", "-"], Some(&script)).await?;
-        let script = format!(
-            "link set lo up\naddr add {address}/24 dev eth0\nlink set eth0 up\nroute add default via {}\n",
-            self.address(1)
-        );
+        let script =
+            format!("link set lo up\naddr add {address}/24 dev eth0\nlink set eth0 up\nroute add default via {}\n", self.address(1));
         run_with(&what, &["ip", "-n", &netns, "-batch", "-"], Some(&script)).await?;
         Ok(())
     }
@@ -140,11 +137,9 @@ impl Network {
         let (what, time) = (format!("delay packets to {host}"), format!("{millis}ms"));
         let argv = ["tc", "-n", &hub, "qdisc", "replace", "dev", host, "root", "netem", "limit", "10000", "delay", &time];
         match run(&what, &argv).await {
-            Err(Error::Command { outcome, .. }) if outcome.contains("qdisc kind is unknown") => {
-                Err(Error::Unsupported(format!(
-                    "{what}: this kernel cannot delay packets: it lacks netem (CONFIG_NET_SCH_NETEM, module sch_netem)"
-                )))
-            }
+            Err(Error::Command { outcome, .. }) if outcome.contains("qdisc kind is unknown") => Err(Error::Unsupported(format!(
+                "{what}: this kernel cannot delay packets: it lacks netem (CONFIG_NET_SCH_NETEM, module sch_netem)"
+            ))),
             other => other.map(drop),
         }
     }

@@ -61,11 +61,7 @@ pub fn preflight(config: &ClusterConfig) -> Result<()> {
 fn tools(list: &[(&str, &str, &str)]) -> Result<()> {
     for (tool, purpose, package) in list {
         if !found(tool) {
-            return Err(Error::MissingTool {
-                tool: (*tool).to_owned(),
-                purpose: (*purpose).to_owned(),
-                package: (*package).to_owned(),
-            });
+            return Err(Error::MissingTool { tool: (*tool).to_owned(), purpose: (*purpose).to_owned(), package: (*package).to_owned() });
         }
     }
     Ok(())
@@ -74,7 +70,5 @@ fn tools(list: &[(&str, &str, &str)]) -> Result<()> {
 fn free(ip: Ipv4Addr, port: u16, flag: &str) -> Result<()> {
     let address = SocketAddr::from((ip, port));
     // std sets SO_REUSEADDR, so connections that are winding down do not count as taken.
-    TcpListener::bind(address)
-        .map(drop)
-        .map_err(|_| Error::PortTaken { address: address.to_string(), flag: flag.to_owned() })
+    TcpListener::bind(address).map(drop).map_err(|_| Error::PortTaken { address: address.to_string(), flag: flag.to_owned() })
 }

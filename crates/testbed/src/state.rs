@@ -181,8 +181,7 @@ impl StateFile {
             version: String,
         }
         let bad = |problem: String| Error::DataDir { dir: self.dir.clone(), problem };
-        let header: Header =
-            serde_json::from_slice(bytes).map_err(|e| bad(format!("cluster.json is not Tricorn's: {e}")))?;
+        let header: Header = serde_json::from_slice(bytes).map_err(|e| bad(format!("cluster.json is not Tricorn's: {e}")))?;
         if header.format != FORMAT {
             return Err(bad(format!(
                 "was made by Tricorn {} (format {}; this is {}, format {FORMAT}): use that version, or another --data-dir",

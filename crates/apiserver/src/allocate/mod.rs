@@ -69,7 +69,14 @@ fn is_service(target: Target<'_>) -> bool {
 
 impl Server {
     /// Gives a Service the address and ports that it needs and does not have.
-    pub(crate) async fn allocate(&self, context: &Context, target: Target<'_>, old: Option<&Value>, new: &mut Value, dry_run: bool) -> Result<Held, Status> {
+    pub(crate) async fn allocate(
+        &self,
+        context: &Context,
+        target: Target<'_>,
+        old: Option<&Value>,
+        new: &mut Value,
+        dry_run: bool,
+    ) -> Result<Held, Status> {
         let mut held = Held::default();
         if !is_service(target) {
             return Ok(held);
@@ -89,7 +96,15 @@ impl Server {
         }
     }
 
-    async fn allocate_address(&self, context: &Context, target: Target<'_>, old: Option<&Value>, new: &mut Value, dry_run: bool, held: &mut Held) -> Result<(), Status> {
+    async fn allocate_address(
+        &self,
+        context: &Context,
+        target: Target<'_>,
+        old: Option<&Value>,
+        new: &mut Value,
+        dry_run: bool,
+        held: &mut Held,
+    ) -> Result<(), Status> {
         if !wants::needs_address(new) {
             return Ok(());
         }
@@ -117,9 +132,18 @@ impl Server {
         Err(Status::internal("failed to allocate a serviceIP: range is full"))
     }
 
-    async fn take_address(&self, context: &Context, target: Target<'_>, new: &Value, wanted: &str, dry_run: bool, held: &mut Held) -> Result<(), Status> {
+    async fn take_address(
+        &self,
+        context: &Context,
+        target: Target<'_>,
+        new: &Value,
+        wanted: &str,
+        dry_run: bool,
+        held: &mut Held,
+    ) -> Result<(), Status> {
         let invalid = |why: &str| {
-            let error = FieldError::invalid(&FieldPath::new("spec.clusterIPs"), json!([wanted]), format!("failed to allocate IP {wanted}: {why}"));
+            let error =
+                FieldError::invalid(&FieldPath::new("spec.clusterIPs"), json!([wanted]), format!("failed to allocate IP {wanted}: {why}"));
             Status::invalid("", "Service", target.name, vec![error])
         };
         match wanted.parse::<Ipv4Addr>() {
@@ -134,7 +158,15 @@ impl Server {
     }
 
     /// Makes one allocation; "already exists" when somebody else has it.
-    async fn take(&self, context: &Context, resource: &StoredResource, name: &str, object: Value, dry_run: bool, held: &mut Held) -> Result<(), Status> {
+    async fn take(
+        &self,
+        context: &Context,
+        resource: &StoredResource,
+        name: &str,
+        object: Value,
+        dry_run: bool,
+        held: &mut Held,
+    ) -> Result<(), Status> {
         self.registry.create(resource, "", name, object, context.write_options(dry_run)).await?;
         if !dry_run {
             held.0.push((resource.clone(), name.to_owned()));

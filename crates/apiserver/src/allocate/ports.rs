@@ -16,7 +16,15 @@ const PORTS: RangeInclusive<i64> = 30000..=32767;
 const FIRST_RANDOM: i64 = 30086;
 
 impl Server {
-    pub(super) async fn allocate_ports(&self, context: &Context, target: Target<'_>, old: Option<&Value>, new: &mut Value, dry_run: bool, held: &mut Held) -> Result<(), Status> {
+    pub(super) async fn allocate_ports(
+        &self,
+        context: &Context,
+        target: Target<'_>,
+        old: Option<&Value>,
+        new: &mut Value,
+        dry_run: bool,
+        held: &mut Held,
+    ) -> Result<(), Status> {
         let mut mine = old.map(wants::used_ports).unwrap_or_default();
         let count = new["spec"]["ports"].as_array().map_or(0, Vec::len);
         // Those that were chosen first, so that no random one takes them.
@@ -59,10 +67,23 @@ impl Server {
     }
 
     #[allow(clippy::too_many_arguments, reason = "one allocation and where its complaint goes")]
-    async fn take_port(&self, context: &Context, target: Target<'_>, service: &Value, port: i64, path: &FieldPath, dry_run: bool, held: &mut Held) -> Result<(), Status> {
+    async fn take_port(
+        &self,
+        context: &Context,
+        target: Target<'_>,
+        service: &Value,
+        port: i64,
+        path: &FieldPath,
+        dry_run: bool,
+        held: &mut Held,
+    ) -> Result<(), Status> {
         let invalid = |detail: &str| Status::invalid("", "Service", target.name, vec![FieldError::invalid(path, port, detail)]);
         if !PORTS.contains(&port) {
-            return Err(invalid(&format!("provided port is not in the valid range. The range of valid ports is {}-{}", PORTS.start(), PORTS.end())));
+            return Err(invalid(&format!(
+                "provided port is not in the valid range. The range of valid ports is {}-{}",
+                PORTS.start(),
+                PORTS.end()
+            )));
         }
         match self.take(context, &self.allocator.ports, &port.to_string(), allocation(target, service, port), dry_run, held).await {
             Err(refusal) if refusal.is_already_exists() => Err(invalid("provided port is already allocated")),
@@ -70,7 +91,14 @@ impl Server {
         }
     }
 
-    async fn random_port(&self, context: &Context, target: Target<'_>, service: &Value, dry_run: bool, held: &mut Held) -> Result<i64, Status> {
+    async fn random_port(
+        &self,
+        context: &Context,
+        target: Target<'_>,
+        service: &Value,
+        dry_run: bool,
+        held: &mut Held,
+    ) -> Result<i64, Status> {
         for _ in 0..ATTEMPTS {
             let port = rand::rng().random_range(FIRST_RANDOM..=*PORTS.end());
             match self.take(context, &self.allocator.ports, &port.to_string(), allocation(target, service, port), dry_run, held).await {

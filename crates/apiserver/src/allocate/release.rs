@@ -34,7 +34,9 @@ impl Server {
     pub(super) async fn release_unused(&self, service: &Object) {
         let stored = StoredResource::builtin("", "services", true);
         let (address, ports) = match self.registry.read(&stored, service.namespace(), service.name()).await {
-            Ok(current) if current.uid() == service.uid() => (current.value()["spec"]["clusterIP"].clone(), wants::used_ports(current.value())),
+            Ok(current) if current.uid() == service.uid() => {
+                (current.value()["spec"]["clusterIP"].clone(), wants::used_ports(current.value()))
+            }
             Ok(_) => (Value::Null, Vec::new()),
             Err(refusal) if refusal.is_not_found() => (Value::Null, Vec::new()),
             Err(_) => return,

@@ -75,7 +75,10 @@ pub(super) fn carry_over(old: Option<&Value>, new: &mut Value) {
             }
         }
     }
-    if needs_health_port(new) && new["spec"]["healthCheckNodePort"].as_i64().unwrap_or(0) == 0 && !old["spec"]["healthCheckNodePort"].is_null() {
+    if needs_health_port(new)
+        && new["spec"]["healthCheckNodePort"].as_i64().unwrap_or(0) == 0
+        && !old["spec"]["healthCheckNodePort"].is_null()
+    {
         new["spec"]["healthCheckNodePort"] = old["spec"]["healthCheckNodePort"].clone();
     }
 }
@@ -83,7 +86,8 @@ pub(super) fn carry_over(old: Option<&Value>, new: &mut Value) {
 /// The node ports that a Service uses.
 pub(super) fn used_ports(service: &Value) -> Vec<i64> {
     let ports = service["spec"]["ports"].as_array().into_iter().flatten().map(|port| &port["nodePort"]);
-    let mut all: Vec<i64> = ports.chain([&service["spec"]["healthCheckNodePort"]]).filter_map(Value::as_i64).filter(|number| *number > 0).collect();
+    let mut all: Vec<i64> =
+        ports.chain([&service["spec"]["healthCheckNodePort"]]).filter_map(Value::as_i64).filter(|number| *number > 0).collect();
     all.sort_unstable();
     all.dedup();
     all

@@ -40,7 +40,9 @@ pub(super) async fn run(server: Arc<Server>) {
         if announce && let Err(error) = announce_self(&server, &stored).await {
             tracing::debug!(%error, "this server could not announce itself");
         }
-        if cache.is_ready() && let Err(error) = write_down(&server, &cache.all()).await {
+        if cache.is_ready()
+            && let Err(error) = write_down(&server, &cache.all()).await
+        {
             tracing::debug!(%error, "the endpoints of the Service kubernetes could not be written");
         }
         // Everything this task sees of its own doing has been seen.
@@ -69,7 +71,8 @@ async fn announce_self(server: &Server, stored: &StoredResource) -> Result<(), S
 }
 
 async fn write_down(server: &Server, announced: &[Arc<Object>]) -> Result<(), Status> {
-    let mut servers: Vec<(String, i64)> = announced.iter().map(|one| (one.name().to_owned(), one.value()["spec"]["port"].as_i64().unwrap_or(6443))).collect();
+    let mut servers: Vec<(String, i64)> =
+        announced.iter().map(|one| (one.name().to_owned(), one.value()["spec"]["port"].as_i64().unwrap_or(6443))).collect();
     servers.sort();
     if servers.is_empty() {
         return Ok(());
@@ -93,7 +96,15 @@ async fn write_down(server: &Server, announced: &[Arc<Object>]) -> Result<(), St
 }
 
 /// Makes the object, or sets the fields of the one that is there.
-async fn bring_about(server: &Server, context: &Context, group: &str, version: &str, plural: &str, wanted: &Value, fields: &[&str]) -> Result<(), Status> {
+async fn bring_about(
+    server: &Server,
+    context: &Context,
+    group: &str,
+    version: &str,
+    plural: &str,
+    wanted: &Value,
+    fields: &[&str],
+) -> Result<(), Status> {
     let endpoint = server.endpoint(group, version, plural).ok_or_else(|| Status::internal(format_args!("{plural} are not served")))?;
     let target = Target { endpoint: &endpoint, subresource: "", namespace: "default", name: "kubernetes" };
     let parameters = &parameters();

@@ -67,7 +67,9 @@ fn parameters() -> WriteParameters {
 async fn make(server: &Server, context: &Context, wanted: &Value) -> Result<(), Status> {
     let kind = GroupVersionKind::of(wanted);
     let resource = catalog().kind(&kind).ok_or_else(|| Status::internal(format_args!("{kind} is not served")))?;
-    let endpoint = server.endpoint(&resource.group, &resource.version, &resource.plural).ok_or_else(|| Status::internal(format_args!("{kind} is not served")))?;
+    let endpoint = server
+        .endpoint(&resource.group, &resource.version, &resource.plural)
+        .ok_or_else(|| Status::internal(format_args!("{kind} is not served")))?;
     let text = |field: &str| crate::stamp::text(wanted, field).to_owned();
     let (namespace, name) = (text("namespace"), text("name"));
     let target = Target { endpoint: &endpoint, subresource: "", namespace: &namespace, name: &name };
@@ -80,7 +82,9 @@ async fn make(server: &Server, context: &Context, wanted: &Value) -> Result<(), 
             let parameters = &parameters;
             let change = |old: Arc<Object>| async move {
                 match tricorn_authz::reconcile(old.value(), wanted) {
-                    Some(next) if next["roleRef"] == old.value()["roleRef"] => server.finish_update(context, target, &old, next, parameters, false).await,
+                    Some(next) if next["roleRef"] == old.value()["roleRef"] => {
+                        server.finish_update(context, target, &old, next, parameters, false).await
+                    }
                     _ => Ok(Step::Keep),
                 }
             };

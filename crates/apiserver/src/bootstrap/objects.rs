@@ -7,11 +7,16 @@ const NAMESPACES: [&str; 4] = ["kube-system", "default", "kube-public", "kube-no
 
 /// All of them, in the order in which they depend on each other.
 pub(super) fn all(server: &Server) -> Vec<Value> {
-    let mut all: Vec<Value> = NAMESPACES.iter().map(|name| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})).collect();
+    let mut all: Vec<Value> =
+        NAMESPACES.iter().map(|name| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})).collect();
     all.extend(tricorn_authz::bootstrap_objects());
     for (name, value, what) in [
         ("system-node-critical", 2_000_001_000, "Used for system critical pods that must not be moved from their current node."),
-        ("system-cluster-critical", 2_000_000_000, "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."),
+        (
+            "system-cluster-critical",
+            2_000_000_000,
+            "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+        ),
     ] {
         all.push(json!({
             "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name},

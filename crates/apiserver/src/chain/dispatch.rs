@@ -48,7 +48,9 @@ fn path(server: &Server, context: &Context) -> Answer {
         "/openid/v1/jwks" => respond::value(context, StatusCode::OK, &server.config.service_account_verifier.key_set()),
         "" => respond::value(context, StatusCode::OK, &discovery::root(server)),
         _ if trimmed == "/openapi/v3" || path.starts_with("/openapi/v3/") => openapi::v3(server, context),
-        _ if trimmed == "/api" || trimmed == "/apis" || path.starts_with("/api/") || path.starts_with("/apis/") => discovery::serve(server, context),
+        _ if trimmed == "/api" || trimmed == "/apis" || path.starts_with("/api/") || path.starts_with("/apis/") => {
+            discovery::serve(server, context)
+        }
         _ => Err(Status::path_not_found()),
     }
 }

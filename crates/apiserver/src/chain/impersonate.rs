@@ -43,7 +43,8 @@ fn service_account(name: &str) -> Option<(&str, &str)> {
 
 fn wanted(headers: &HeaderMap) -> Result<Option<UserInfo>, Status> {
     let one = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-    let groups: Vec<String> = headers.get_all("impersonate-group").iter().filter_map(|value| value.to_str().ok().map(str::to_owned)).collect();
+    let groups: Vec<String> =
+        headers.get_all("impersonate-group").iter().filter_map(|value| value.to_str().ok().map(str::to_owned)).collect();
     let mut extra = BTreeMap::<String, Vec<String>>::new();
     for (name, value) in headers {
         if let (Some(key), Ok(value)) = (name.as_str().strip_prefix(EXTRA_PREFIX), value.to_str()) {

@@ -113,10 +113,12 @@ async fn admitted(server: Arc<Server>, context: &Context, request: Request<Body>
     };
     // A watch or stream keeps its place for as long as its body lives.
     Ok(match place {
-        Some(place) => answer?.map(|body| Body::new(http_body_util::BodyExt::map_frame(body, move |frame| {
-            let _held = &place;
-            frame
-        }))),
+        Some(place) => answer?.map(|body| {
+            Body::new(http_body_util::BodyExt::map_frame(body, move |frame| {
+                let _held = &place;
+                frame
+            }))
+        }),
         None => answer?,
     })
 }

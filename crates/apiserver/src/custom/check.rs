@@ -80,20 +80,62 @@ fn check(schema: &Value, value: &Value, path: &FieldPath, errors: &mut Vec<Field
                     check(additional, field, &path.key(name), errors);
                 }
             }
-            bound(schema, "minProperties", fields.len(), |limit| invalid(format!("should have at least {limit} properties")), |is, limit| is < limit, errors);
-            bound(schema, "maxProperties", fields.len(), |limit| invalid(format!("should have at most {limit} properties")), |is, limit| is > limit, errors);
+            bound(
+                schema,
+                "minProperties",
+                fields.len(),
+                |limit| invalid(format!("should have at least {limit} properties")),
+                |is, limit| is < limit,
+                errors,
+            );
+            bound(
+                schema,
+                "maxProperties",
+                fields.len(),
+                |limit| invalid(format!("should have at most {limit} properties")),
+                |is, limit| is > limit,
+                errors,
+            );
         }
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
                 check(&schema["items"], item, &path.index(index), errors);
             }
-            bound(schema, "minItems", items.len(), |limit| invalid(format!("should have at least {limit} items")), |is, limit| is < limit, errors);
-            bound(schema, "maxItems", items.len(), |limit| invalid(format!("should have at most {limit} items")), |is, limit| is > limit, errors);
+            bound(
+                schema,
+                "minItems",
+                items.len(),
+                |limit| invalid(format!("should have at least {limit} items")),
+                |is, limit| is < limit,
+                errors,
+            );
+            bound(
+                schema,
+                "maxItems",
+                items.len(),
+                |limit| invalid(format!("should have at most {limit} items")),
+                |is, limit| is > limit,
+                errors,
+            );
         }
         Value::String(text) => {
             let length = text.chars().count();
-            bound(schema, "minLength", length, |limit| invalid(format!("should be at least {limit} chars long")), |is, limit| is < limit, errors);
-            bound(schema, "maxLength", length, |limit| invalid(format!("should be at most {limit} chars long")), |is, limit| is > limit, errors);
+            bound(
+                schema,
+                "minLength",
+                length,
+                |limit| invalid(format!("should be at least {limit} chars long")),
+                |is, limit| is < limit,
+                errors,
+            );
+            bound(
+                schema,
+                "maxLength",
+                length,
+                |limit| invalid(format!("should be at most {limit} chars long")),
+                |is, limit| is > limit,
+                errors,
+            );
         }
         Value::Number(number) => {
             let number = number.as_f64().unwrap_or_default();
@@ -112,7 +154,14 @@ fn check(schema: &Value, value: &Value, path: &FieldPath, errors: &mut Vec<Field
     }
 }
 
-fn bound(schema: &Value, name: &str, is: usize, error: impl Fn(u64) -> FieldError, broken: impl Fn(u64, u64) -> bool, errors: &mut Vec<FieldError>) {
+fn bound(
+    schema: &Value,
+    name: &str,
+    is: usize,
+    error: impl Fn(u64) -> FieldError,
+    broken: impl Fn(u64, u64) -> bool,
+    errors: &mut Vec<FieldError>,
+) {
     if let Some(limit) = schema[name].as_u64()
         && broken(is as u64, limit)
     {

@@ -41,7 +41,9 @@ pub(crate) fn read(columns: &Value) -> Vec<Column> {
 
 /// The objects as a Table, without the objects in its rows.
 pub(crate) fn table(columns: &[Column], objects: &[&Value], now: Timestamp) -> Value {
-    let mut definitions = vec![json!({"name": "Name", "type": "string", "format": "name", "description": "Name must be unique within a namespace.", "priority": 0})];
+    let mut definitions = vec![
+        json!({"name": "Name", "type": "string", "format": "name", "description": "Name must be unique within a namespace.", "priority": 0}),
+    ];
     for column in columns {
         let kind = if column.kind == "date" { "string" } else { &column.kind };
         definitions.push(json!({"name": column.name, "type": kind, "format": column.format, "description": column.description, "priority": column.priority}));
@@ -91,7 +93,10 @@ fn take<'a>(value: &'a Value, step: &str) -> Vec<&'a Value> {
     if let Some(filter) = inner.strip_prefix("?(@.").and_then(|filter| filter.strip_suffix(')')) {
         let Some((field, wanted)) = filter.split_once("==") else { return Vec::new() };
         let wanted = wanted.trim().trim_matches(['"', '\'']);
-        return items().iter().filter(|item| find(item, field.trim()).first().is_some_and(|value| value.as_str() == Some(wanted))).collect();
+        return items()
+            .iter()
+            .filter(|item| find(item, field.trim()).first().is_some_and(|value| value.as_str() == Some(wanted)))
+            .collect();
     }
     if let Ok(index) = inner.parse::<usize>() {
         return items().get(index).into_iter().collect();
@@ -139,7 +144,13 @@ mod tests {
     #[test]
     fn printer_paths_find_what_they_name() {
         let object = json!({"spec": {"a.b": 1, "l": [{"n": "x", "v": 1}, {"n": "y", "v": 2}]}});
-        let cases = [(".spec.l[1].v", json!([2])), (r#".spec.l[?(@.n=="x")].v"#, json!([1])), (".spec.l[*].v", json!([1, 2])), (r".spec.a\.b", json!([1])), (".spec.no", json!([]))];
+        let cases = [
+            (".spec.l[1].v", json!([2])),
+            (r#".spec.l[?(@.n=="x")].v"#, json!([1])),
+            (".spec.l[*].v", json!([1, 2])),
+            (r".spec.a\.b", json!([1])),
+            (".spec.no", json!([])),
+        ];
         for (path, expected) in cases {
             assert_eq!(json!(find(&object, path)), expected, "{path}");
         }

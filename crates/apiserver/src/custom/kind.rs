@@ -59,7 +59,8 @@ impl CustomKind {
 pub(crate) fn endpoints(crd: &Value) -> Vec<Arc<Endpoint>> {
     let spec = &crd["spec"];
     let versions = spec["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let stored = versions.iter().find(|version| version["storage"] == true).and_then(|version| version["name"].as_str()).unwrap_or_default();
+    let stored =
+        versions.iter().find(|version| version["storage"] == true).and_then(|version| version["name"].as_str()).unwrap_or_default();
     let served = versions.iter().filter(|version| version["served"] == true);
     served.filter_map(|version| endpoint(spec, version, stored)).map(Arc::new).collect()
 }
@@ -106,7 +107,8 @@ fn subresources(version: &Value, kind: GroupVersionKind) -> Vec<Subresource> {
 
 fn custom_kind(version: &Value, resource: &Resource, names: &Value, name: String) -> CustomKind {
     let schema = version["schema"]["openAPIV3Schema"].clone();
-    let mut definition = if schema.is_object() { schema.clone() } else { json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}) };
+    let mut definition =
+        if schema.is_object() { schema.clone() } else { json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}) };
     for (field, of) in [
         ("apiVersion", json!({"type": "string"})),
         ("kind", json!({"type": "string"})),

@@ -75,7 +75,8 @@ fn conflict(crd: &Object, all: &[Arc<Object>]) -> Option<String> {
         let created = |object: &Object| (stamp::text(object.value(), "creationTimestamp").to_owned(), object.name().to_owned());
         other.uid() != crd.uid() && created(other) < created(crd)
     };
-    let taken = all.iter().filter(older).map(|other| names(other)).find(|other| other.0 == group && (other.1 == plural || other.2 == kind))?;
+    let taken =
+        all.iter().filter(older).map(|other| names(other)).find(|other| other.0 == group && (other.1 == plural || other.2 == kind))?;
     Some(if taken.1 == plural { format!("{plural} is already in use") } else { format!("{kind} is already in use") })
 }
 
@@ -101,7 +102,8 @@ async fn establish(server: &Server, crd: &Arc<Object>, conflict: Option<String>)
 fn established(crd: &Value, conflict: Option<&str>) -> Value {
     let mut next = crd.clone();
     let spec = &crd["spec"];
-    let stored = spec["versions"].as_array().into_iter().flatten().find(|version| version["storage"] == true).map(|version| version["name"].clone());
+    let stored =
+        spec["versions"].as_array().into_iter().flatten().find(|version| version["storage"] == true).map(|version| version["name"].clone());
     if conflict.is_none() {
         next["status"]["acceptedNames"] = spec["names"].clone();
     } else if next["status"]["acceptedNames"].is_null() {
@@ -119,7 +121,11 @@ fn established(crd: &Value, conflict: Option<&str>) -> Value {
         Some(why) => ("False", "NamesConflict", why.to_owned()),
     };
     condition(&mut next, "NamesAccepted", accepted, reason, &message);
-    let (reason, message) = if accepted == "True" { ("InitialNamesAccepted", "the initial names have been accepted") } else { ("NotAccepted", "not all names are accepted") };
+    let (reason, message) = if accepted == "True" {
+        ("InitialNamesAccepted", "the initial names have been accepted")
+    } else {
+        ("NotAccepted", "not all names are accepted")
+    };
     condition(&mut next, "Established", accepted, reason, message);
     let mut finalizers = stamp::finalizers(&next);
     if !finalizers.iter().any(|name| name == CLEANUP) {
@@ -137,9 +143,12 @@ fn condition(crd: &mut Value, kind: &str, status: &str, reason: &str, message: &
     match conditions.iter_mut().find(|condition| condition["type"] == kind) {
         Some(condition) if condition["status"] == status => {}
         Some(condition) => {
-            *condition = json!({"type": kind, "status": status, "lastTransitionTime": stamp::now().rfc3339(), "reason": reason, "message": message});
+            *condition =
+                json!({"type": kind, "status": status, "lastTransitionTime": stamp::now().rfc3339(), "reason": reason, "message": message});
         }
-        None => conditions.push(json!({"type": kind, "status": status, "lastTransitionTime": stamp::now().rfc3339(), "reason": reason, "message": message})),
+        None => conditions.push(
+            json!({"type": kind, "status": status, "lastTransitionTime": stamp::now().rfc3339(), "reason": reason, "message": message}),
+        ),
     }
 }
 

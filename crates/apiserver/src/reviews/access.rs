@@ -17,7 +17,8 @@ fn words(value: &Value) -> Vec<String> {
 
 /// SubjectAccessReview: about anybody.
 pub(super) fn subject(server: &Server, spec: &Value) -> Result<Value, Status> {
-    let extra: BTreeMap<String, Vec<String>> = spec["extra"].as_object().into_iter().flatten().map(|(key, values)| (key.to_lowercase(), words(values))).collect();
+    let extra: BTreeMap<String, Vec<String>> =
+        spec["extra"].as_object().into_iter().flatten().map(|(key, values)| (key.to_lowercase(), words(values))).collect();
     let user = UserInfo { name: text(spec, "user").to_owned(), uid: text(spec, "uid").to_owned(), groups: words(&spec["groups"]), extra };
     if user.name.is_empty() && user.groups.is_empty() {
         let error = FieldError::invalid(&FieldPath::new("spec.user"), "", "at least one of user or group must be specified");
@@ -29,7 +30,11 @@ pub(super) fn subject(server: &Server, spec: &Value) -> Result<Value, Status> {
 /// LocalSubjectAccessReview: about anybody, in one namespace.
 pub(super) fn local(server: &Server, context: &Context, spec: &Value) -> Result<Value, Status> {
     if text(&spec["resourceAttributes"], "namespace") != context.info.namespace {
-        let error = FieldError::invalid(&FieldPath::new("spec.resourceAttributes.namespace"), text(&spec["resourceAttributes"], "namespace"), "must match metadata.namespace");
+        let error = FieldError::invalid(
+            &FieldPath::new("spec.resourceAttributes.namespace"),
+            text(&spec["resourceAttributes"], "namespace"),
+            "must match metadata.namespace",
+        );
         return Err(Status::invalid("authorization.k8s.io", "LocalSubjectAccessReview", "", vec![error]));
     }
     subject(server, spec)

@@ -8,7 +8,10 @@ use tricorn_meta::{Status, UserInfo};
 
 /// TokenReview: whose token is this?
 pub(super) async fn token(server: &Server, spec: &Value) -> Result<Value, Status> {
-    let token = spec["token"].as_str().filter(|token| !token.is_empty()).ok_or_else(|| Status::bad_request("token is required for TokenReview in authentication"))?;
+    let token = spec["token"]
+        .as_str()
+        .filter(|token| !token.is_empty())
+        .ok_or_else(|| Status::bad_request("token is required for TokenReview in authentication"))?;
     let asked: Vec<String> = spec["audiences"].as_array().into_iter().flatten().filter_map(|one| one.as_str().map(str::to_owned)).collect();
     let audiences = if asked.is_empty() { vec![server.config.issuer.clone()] } else { asked };
     Ok(match authn::token_user(server, token, &audiences).await {

@@ -17,8 +17,10 @@ use tricorn_meta::Status;
 pub(crate) fn is_review(group: &str, resource: &str) -> bool {
     matches!(
         (group, resource),
-        ("authorization.k8s.io", "subjectaccessreviews" | "selfsubjectaccessreviews" | "localsubjectaccessreviews" | "selfsubjectrulesreviews")
-            | ("authentication.k8s.io", "tokenreviews" | "selfsubjectreviews")
+        (
+            "authorization.k8s.io",
+            "subjectaccessreviews" | "selfsubjectaccessreviews" | "localsubjectaccessreviews" | "selfsubjectrulesreviews"
+        ) | ("authentication.k8s.io", "tokenreviews" | "selfsubjectreviews")
     )
 }
 

@@ -45,7 +45,14 @@ fn check<'a>(binding: &'a Value, target: Target<'_>) -> Result<&'a str, Status> 
     }
 }
 
-fn bound(server: &Server, target: Target<'_>, old: &Object, binding: &Value, node: &str, parameters: &WriteParameters) -> Result<Step, Status> {
+fn bound(
+    server: &Server,
+    target: Target<'_>,
+    old: &Object,
+    binding: &Value,
+    node: &str,
+    parameters: &WriteParameters,
+) -> Result<Step, Status> {
     let conflict = |why: String| Status::conflict("", "pods/binding", target.name, why);
     let uid = stamp::text(binding, "uid");
     if !uid.is_empty() && uid != old.uid() {

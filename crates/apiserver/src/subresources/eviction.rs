@@ -64,7 +64,12 @@ async fn charge(server: &Server, context: &Context, pod: &Object, dry_run: bool)
 }
 
 fn disrupted(budget: &Object, pod: &str) -> Result<Step, Status> {
-    let refuse = |why: &str| Err(Status::too_many_requests(format!("Cannot evict pod as it would violate the pod's disruption budget.{why}"), RETRY_AFTER_SECONDS));
+    let refuse = |why: &str| {
+        Err(Status::too_many_requests(
+            format!("Cannot evict pod as it would violate the pod's disruption budget.{why}"),
+            RETRY_AFTER_SECONDS,
+        ))
+    };
     let mut new = budget.value().clone();
     let generation = new["metadata"]["generation"].as_i64().unwrap_or(0);
     if new["status"]["observedGeneration"].as_i64().unwrap_or(0) < generation {

@@ -28,7 +28,8 @@ pub(super) async fn kubelet_of(server: &Server, node: &str) -> Result<Upstream, 
     };
     let host = address("InternalIP").or_else(|| address("Hostname")).or_else(|| address("ExternalIP"));
     let host = host.ok_or_else(|| Status::service_unavailable(format!("node {:?} has no address yet", node.name())))?;
-    let port = status["daemonEndpoints"]["kubeletEndpoint"]["Port"].as_u64().and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
+    let port =
+        status["daemonEndpoints"]["kubeletEndpoint"]["Port"].as_u64().and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
     Ok(Upstream { host, port: port.unwrap_or(KUBELET_PORT), tls: true })
 }
 
@@ -47,7 +48,9 @@ fn container(context: &Context, pod_name: &str, pod: &Value) -> Result<String, S
     };
     let (containers, inits, ephemerals) = (names("containers"), names("initContainers"), names("ephemeralContainers"));
     match context.query.get("container") {
-        Some(wanted) if [&containers, &inits, &ephemerals].iter().any(|names| names.iter().any(|name| name == wanted)) => Ok(wanted.to_owned()),
+        Some(wanted) if [&containers, &inits, &ephemerals].iter().any(|names| names.iter().any(|name| name == wanted)) => {
+            Ok(wanted.to_owned())
+        }
         Some(wanted) => Err(Status::bad_request(format!("container {wanted} is not valid for pod {pod_name}"))),
         None => {
             let default = pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"].as_str();
@@ -147,7 +150,10 @@ fn options(context: &Context, action: &str, container: &str) -> Value {
     options.insert("apiVersion".to_owned(), json!("v1"));
     options.insert("kind".to_owned(), json!(kind));
     if action == "portforward" {
-        options.insert("ports".to_owned(), json!(context.query.all("ports").iter().filter_map(|port| port.parse::<u16>().ok()).collect::<Vec<_>>()));
+        options.insert(
+            "ports".to_owned(),
+            json!(context.query.all("ports").iter().filter_map(|port| port.parse::<u16>().ok()).collect::<Vec<_>>()),
+        );
     } else {
         options.insert("container".to_owned(), json!(container));
         for flag in ["stdin", "stdout", "stderr", "tty"] {

@@ -50,7 +50,9 @@ pub(crate) fn confined(subresource: &str, new: &Value, old: &Value) -> Option<Va
                 result["status"]["conditions"] = conditions.clone();
             }
         }
-        "ephemeralcontainers" => result["spec"]["ephemeralContainers"] = new["spec"].get("ephemeralContainers").cloned().unwrap_or_else(|| json!([])),
+        "ephemeralcontainers" => {
+            result["spec"]["ephemeralContainers"] = new["spec"].get("ephemeralContainers").cloned().unwrap_or_else(|| json!([]))
+        }
         "resize" => {
             for part in ["containers", "initContainers"] {
                 resize(&mut result["spec"][part], &new["spec"][part]);

@@ -77,7 +77,8 @@ async fn service(server: &Server, target: Target<'_>) -> Result<Upstream, Status
     let unavailable = || Status::service_unavailable(format!("no endpoints available for service {name:?}"));
     let found = found.map_err(|_| unavailable())?;
     for subset in found.value()["subsets"].as_array().into_iter().flatten() {
-        let matching = |one: &&Value| port.is_empty() || one["name"] == port || one["port"].as_u64().is_some_and(|number| number.to_string() == port);
+        let matching =
+            |one: &&Value| port.is_empty() || one["name"] == port || one["port"].as_u64().is_some_and(|number| number.to_string() == port);
         let port = subset["ports"].as_array().into_iter().flatten().find(matching).and_then(|port| port["port"].as_u64());
         let address = subset["addresses"][0]["ip"].as_str();
         if let (Some(port), Some(address)) = (port.and_then(|port| u16::try_from(port).ok()), address) {
@@ -92,7 +93,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// Hands the request on under another path, and the answer back.
 pub(super) async fn forward(server: &Server, upstream: Upstream, path: &str, mut request: Request<Body>) -> Answer {
-    let unreachable = |error: String| Status::service_unavailable(format!("error dialing backend: {}:{}: {error}", upstream.host, upstream.port));
+    let unreachable =
+        |error: String| Status::service_unavailable(format!("error dialing backend: {}:{}: {error}", upstream.host, upstream.port));
     let stream = tokio::time::timeout(CONNECT_DEADLINE, connect(server, &upstream)).await;
     let stream = stream.map_err(|_| unreachable("i/o timeout".to_owned()))?.map_err(unreachable)?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| unreachable(error.to_string()))?;
@@ -151,7 +153,8 @@ fn outgoing(upstream: &Upstream, path: &str, request: Request<Body>, upgrade: bo
     for name in impersonation {
         parts.headers.remove(name);
     }
-    let host = HeaderValue::from_str(&format!("{}:{}", upstream.host, upstream.port)).map_err(|error| Status::internal(error.to_string()))?;
+    let host =
+        HeaderValue::from_str(&format!("{}:{}", upstream.host, upstream.port)).map_err(|error| Status::internal(error.to_string()))?;
     parts.headers.insert(HOST, host);
     if upgrade {
         parts.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));

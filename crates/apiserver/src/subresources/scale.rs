@@ -72,8 +72,16 @@ fn wanted(context: &Context, before: &Value, sent: &Value) -> Result<Value, Stat
     let mut after = before.clone();
     match body::content_type(&context.headers) {
         "application/json-patch+json" => json_patch(&mut after, sent)?,
-        "application/merge-patch+json" | "application/strategic-merge-patch+json" | "application/apply-patch+yaml" => merge_patch(&mut after, sent)?,
-        _ => return Err(Status::unsupported_media_type(&["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"])),
+        "application/merge-patch+json" | "application/strategic-merge-patch+json" | "application/apply-patch+yaml" => {
+            merge_patch(&mut after, sent)?
+        }
+        _ => {
+            return Err(Status::unsupported_media_type(&[
+                "application/json-patch+json",
+                "application/merge-patch+json",
+                "application/strategic-merge-patch+json",
+            ]));
+        }
     }
     Ok(after)
 }
@@ -130,8 +138,12 @@ fn selector_text(selector: &Value) -> String {
         return text.to_owned();
     }
     let labels = selector.get("matchLabels").or((selector.get("matchExpressions").is_none()).then_some(selector));
-    let mut parts: Vec<String> =
-        labels.and_then(Value::as_object).into_iter().flatten().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
+    let mut parts: Vec<String> = labels
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+        .collect();
     parts.sort();
     for expression in selector["matchExpressions"].as_array().into_iter().flatten() {
         let key = expression["key"].as_str().unwrap_or_default();

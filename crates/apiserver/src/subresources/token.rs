@@ -31,7 +31,8 @@ pub(crate) async fn serve(server: &Server, context: &Context, endpoint: &Endpoin
     let objects = server.admission_objects();
     server.admission.mutate(&mut request, &objects).await?;
     server.admission.validate(&mut request, &objects).await?;
-    let asked: Vec<String> = review["spec"]["audiences"].as_array().into_iter().flatten().filter_map(|one| one.as_str().map(str::to_owned)).collect();
+    let asked: Vec<String> =
+        review["spec"]["audiences"].as_array().into_iter().flatten().filter_map(|one| one.as_str().map(str::to_owned)).collect();
     let audiences = if asked.is_empty() { vec![server.config.issuer.clone()] } else { asked };
     let now = stamp::now().seconds();
     let mut bound = KubernetesClaims {
@@ -86,7 +87,9 @@ async fn bind(server: &Server, target: Target<'_>, wanted: &Value, claims: &mut 
     let uid = wanted["uid"].as_str().unwrap_or_default();
     if !uid.is_empty() && uid != stamp::text(&object, "uid") {
         let found = stamp::text(&object, "uid");
-        let why = format!("the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated; found {found}");
+        let why = format!(
+            "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated; found {found}"
+        );
         return Err(Status::conflict("", plural, name, why));
     }
     let reference = Reference { name: name.to_owned(), uid: stamp::text(&object, "uid").to_owned() };
@@ -94,7 +97,10 @@ async fn bind(server: &Server, target: Target<'_>, wanted: &Value, claims: &mut 
         "pods" => {
             if object["spec"]["serviceAccountName"].as_str() != Some(target.name) {
                 let owner = object["spec"]["serviceAccountName"].as_str().unwrap_or_default();
-                let message = format!("cannot bind token for serviceaccount {:?} to pod running with different serviceaccount name {owner:?}", target.name);
+                let message = format!(
+                    "cannot bind token for serviceaccount {:?} to pod running with different serviceaccount name {owner:?}",
+                    target.name
+                );
                 return Err(Status::bad_request(message));
             }
             let node = object["spec"]["nodeName"].as_str().unwrap_or_default();

@@ -39,7 +39,12 @@ pub(crate) async fn serve(server: &Server, context: &Context, endpoint: &Endpoin
 }
 
 /// Deletes one object, or marks it for deletion; answers its last form.
-pub(crate) async fn delete_object(server: &Server, context: &Context, target: Target<'_>, parameters: &DeleteParameters) -> Result<Arc<Object>, Status> {
+pub(crate) async fn delete_object(
+    server: &Server,
+    context: &Context,
+    target: Target<'_>,
+    parameters: &DeleteParameters,
+) -> Result<Arc<Object>, Status> {
     let endpoint = target.endpoint;
     let change = |old: Arc<Object>| async move {
         check_preconditions(target, &old, parameters)?;
@@ -61,10 +66,13 @@ fn check_preconditions(target: Target<'_>, old: &Object, parameters: &DeletePara
     let endpoint = target.endpoint;
     let refuse = |why: String| Err(Status::conflict(&endpoint.group, &endpoint.plural, target.name, why));
     match (&parameters.uid, &parameters.resource_version) {
-        (Some(uid), _) if uid != old.uid() => refuse(format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", old.uid())),
-        (_, Some(version)) if *version != old.revision().to_string() => {
-            refuse(format!("Precondition failed: ResourceVersion in precondition: {version}, ResourceVersion in object meta: {}", old.revision()))
+        (Some(uid), _) if uid != old.uid() => {
+            refuse(format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", old.uid()))
         }
+        (_, Some(version)) if *version != old.revision().to_string() => refuse(format!(
+            "Precondition failed: ResourceVersion in precondition: {version}, ResourceVersion in object meta: {}",
+            old.revision()
+        )),
         _ => Ok(()),
     }
 }
@@ -76,7 +84,8 @@ fn plan(endpoint: &Endpoint, old: &Value, parameters: &DeleteParameters) -> Step
     let finalizers = finalizers(&before, parameters.propagation);
     let mut new = old.clone();
     stamp::set_finalizers(&mut new, finalizers.clone());
-    let held = !finalizers.is_empty() || (is_namespace(endpoint) && old["spec"]["finalizers"].as_array().is_some_and(|list| !list.is_empty()));
+    let held =
+        !finalizers.is_empty() || (is_namespace(endpoint) && old["spec"]["finalizers"].as_array().is_some_and(|list| !list.is_empty()));
     let terminating = stamp::is_terminating(old);
     if grace == 0 && !held {
         return Step::Delete;

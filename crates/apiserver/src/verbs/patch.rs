@@ -92,7 +92,12 @@ async fn serve_apply(server: &Server, context: &Context, target: Target<'_>, mut
     let change = |old: Arc<Object>| async move {
         let uid = stamp::text(applied, "uid");
         if !uid.is_empty() && uid != old.uid() {
-            return Err(Status::conflict(&endpoint.group, &endpoint.plural, target.name, format_args!("uid mismatch: the provided object specified uid {uid}, and the existing object has uid {}", old.uid())));
+            return Err(Status::conflict(
+                &endpoint.group,
+                &endpoint.plural,
+                target.name,
+                format_args!("uid mismatch: the provided object specified uid {uid}, and the existing object has uid {}", old.uid()),
+            ));
         }
         let shown = endpoint.shown(old.value());
         let new = merged(target, Some(&shown), applied, parameters)?;
@@ -112,7 +117,12 @@ async fn serve_apply(server: &Server, context: &Context, target: Target<'_>, mut
         }
         let uid = stamp::text(applied, "uid");
         if !uid.is_empty() {
-            return Err(Status::conflict(&endpoint.group, &endpoint.plural, target.name, format_args!("uid mismatch: the provided object specified uid {uid}, and no existing object was found")));
+            return Err(Status::conflict(
+                &endpoint.group,
+                &endpoint.plural,
+                target.name,
+                format_args!("uid mismatch: the provided object specified uid {uid}, and no existing object was found"),
+            ));
         }
         let value = endpoint.to_stored(merged(target, None, applied, parameters)?);
         match server.create_object(context, target, value, parameters, true).await {
@@ -120,7 +130,12 @@ async fn serve_apply(server: &Server, context: &Context, target: Target<'_>, mut
             created => return respond::object(context, endpoint, StatusCode::CREATED, &*created?),
         }
     }
-    Err(Status::conflict(&endpoint.group, &endpoint.plural, target.name, "the object is created and deleted by others at the same time; please try again"))
+    Err(Status::conflict(
+        &endpoint.group,
+        &endpoint.plural,
+        target.name,
+        "the object is created and deleted by others at the same time; please try again",
+    ))
 }
 
 fn merged(target: Target<'_>, live: Option<&Value>, applied: &Value, parameters: &WriteParameters) -> Result<Value, Status> {
@@ -138,4 +153,3 @@ fn merged(target: Target<'_>, live: Option<&Value>, applied: &Value, parameters:
     };
     apply(endpoint.node(), live, applied, &writer, parameters.force)
 }
-

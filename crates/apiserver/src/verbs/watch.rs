@@ -11,8 +11,8 @@ use crate::server::Server;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use futures::stream;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::Response;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use rand::Rng;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -130,7 +130,8 @@ impl Viewing {
         let object = match self.form.view {
             View::Table => {
                 // The annotation has its place on an object only.
-                let row = json!({"cells": [], "object": {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}});
+                let row =
+                    json!({"cells": [], "object": {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}});
                 let rows = if initial_end { vec![row] } else { Vec::new() };
                 json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": revision.to_string()}, "columnDefinitions": [], "rows": rows})
             }

@@ -129,7 +129,12 @@ impl State {
     }
 
     /// The objects under `scope` from `start` on (both whole keys) as they were at `revision`, in key order; `None`: too long ago.
-    pub(crate) fn snapshot<'a>(&'a self, scope: &'a str, start: &str, revision: i64) -> Option<Box<dyn Iterator<Item = &'a Arc<Object>> + 'a>> {
+    pub(crate) fn snapshot<'a>(
+        &'a self,
+        scope: &'a str,
+        start: &str,
+        revision: i64,
+    ) -> Option<Box<dyn Iterator<Item = &'a Arc<Object>> + 'a>> {
         let from = Bound::Included(start.max(scope));
         let present = self.objects.range::<str, _>((from, Bound::Unbounded)).take_while(move |(key, _)| key.starts_with(scope));
         if revision >= self.revision {
@@ -215,7 +220,8 @@ mod tests {
         let mut state = filled();
         let at = state.end();
         state.fill(20, vec![object("a", 6), object("d", 15)]);
-        let seen: Vec<_> = state.changes_from(at, 10).unwrap().iter().map(|change| (change.kind, change.object.name().to_owned())).collect();
+        let seen: Vec<_> =
+            state.changes_from(at, 10).unwrap().iter().map(|change| (change.kind, change.object.name().to_owned())).collect();
         assert_eq!(seen, [(ChangeKind::Added, "d".to_owned()), (ChangeKind::Deleted, "c".to_owned())]);
     }
 }
