@@ -235,7 +235,7 @@ impl Endpoint {
     /// The objects as a meta.k8s.io/v1 Table, without the objects in its rows.
     pub(crate) fn table(&self, objects: &[&Value], now: Timestamp) -> Value {
         match &self.source {
-            Source::Builtin(_) => crate::custom::plain_table(objects, now),
+            Source::Builtin(_) => tricorn_schema::columns::table(&self.group, &self.kind, objects, now),
             Source::Custom(kind) => kind.table(objects, now),
         }
     }

@@ -32,6 +32,7 @@ mod serve;
 mod server;
 mod stamp;
 mod subresources;
+mod table;
 mod verbs;
 
 pub use authn::TokenAuthenticator;

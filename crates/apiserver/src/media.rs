@@ -1,5 +1,6 @@
 //! What form an answer takes: read from `Accept`.
 
+use crate::table::Include;
 use tricorn_meta::Status;
 
 /// The encodings that are served.
@@ -16,7 +17,8 @@ pub(crate) enum Encoding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum View {
     Object,
-    Table,
+    /// A Table, with so much of each object in its rows.
+    Table(Include),
     /// PartialObjectMetadata or its list.
     Metadata,
     /// The aggregated discovery document, version 2.
@@ -35,7 +37,7 @@ impl Form {
 
 /// The views that a handler can make.
 pub(crate) const PLAIN: &[View] = &[View::Object];
-pub(crate) const OBJECTS: &[View] = &[View::Object, View::Table, View::Metadata];
+pub(crate) const OBJECTS: &[View] = &[View::Object, View::Table(Include::Metadata), View::Metadata];
 pub(crate) const DISCOVERY: &[View] = &[View::Object, View::Discovery];
 
 /// One clause of an Accept header.
@@ -71,7 +73,7 @@ impl<'a> Clause<'a> {
         };
         let view = match (self.as_kind, self.group, self.version) {
             ("", ..) => View::Object,
-            ("Table", "meta.k8s.io", "v1") => View::Table,
+            ("Table", "meta.k8s.io", "v1") => View::Table(Include::Metadata),
             ("PartialObjectMetadata" | "PartialObjectMetadataList", "meta.k8s.io", "v1") => View::Metadata,
             ("APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2") => View::Discovery,
             _ => return None,
@@ -80,7 +82,7 @@ impl<'a> Clause<'a> {
     }
 }
 
-/// The best form that the client accepts and the handler can make.
+/// The best form that the client accepts and the handler can make. What a Table includes is in the query, not here.
 pub(crate) fn negotiate(accept: &str, views: &[View]) -> Result<Form, Status> {
     if accept.trim().is_empty() {
         return Ok(Form::JSON);
@@ -99,7 +101,7 @@ mod tests {
     #[test]
     fn clients_get_what_they_like_best_of_what_there_is() {
         let kubectl = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
-        assert_eq!(negotiate(kubectl, OBJECTS).unwrap().view, View::Table);
+        assert_eq!(negotiate(kubectl, OBJECTS).unwrap().view, View::Table(Include::Metadata));
         assert_eq!(negotiate(kubectl, PLAIN).unwrap().view, View::Object);
         let client_go = "application/vnd.kubernetes.protobuf,application/json";
         assert_eq!(negotiate(client_go, OBJECTS).unwrap(), Form::JSON);

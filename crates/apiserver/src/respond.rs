@@ -4,6 +4,8 @@ use crate::Answer;
 use crate::context::Context;
 use crate::endpoint::Endpoint;
 use crate::media::{self, Encoding, Form, OBJECTS, PLAIN, View};
+use crate::stamp;
+use crate::table::{self, Include};
 use axum::body::Body;
 use bytes::Bytes;
 use flate2::Compression;
@@ -18,27 +20,13 @@ use tricorn_registry::{Listing, Object};
 /// Answers from this size on are compressed for clients that take gzip.
 const GZIP_FROM_BYTES: usize = 128 << 10;
 
-/// What is shown of each object in a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Include {
-    None,
-    Metadata,
-    Object,
-}
-
-impl Include {
-    fn of(context: &Context) -> Self {
-        match context.query.get("includeObject") {
-            Some("None") => Self::None,
-            Some("Object") => Self::Object,
-            _ => Self::Metadata,
-        }
-    }
-}
-
 /// The form for an object, a list or a watch.
 pub(crate) fn object_form(context: &Context) -> Result<Form, Status> {
-    media::negotiate(context.header(ACCEPT), OBJECTS)
+    let mut form = media::negotiate(context.header(ACCEPT), OBJECTS)?;
+    if let View::Table(include) = &mut form.view {
+        *include = Include::of(&context.query)?;
+    }
+    Ok(form)
 }
 
 /// One object.
@@ -49,44 +37,40 @@ pub(crate) fn object(context: &Context, endpoint: &Endpoint, code: StatusCode, o
             Ok(bytes(context, code, media::JSON, object.body().clone()))
         }
         View::Object => Ok(encoded(context, code, form, &endpoint.shown(object.value()))),
-        _ => Ok(encoded(context, code, form, &viewed(context, endpoint, form.view, object.value()))),
+        _ => Ok(encoded(context, code, form, &viewed(endpoint, form.view, object.value()))),
     }
 }
 
 /// One object as a table or as its metadata.
-pub(crate) fn viewed(context: &Context, endpoint: &Endpoint, view: View, object: &Value) -> Value {
+pub(crate) fn viewed(endpoint: &Endpoint, view: View, object: &Value) -> Value {
     match view {
-        View::Table => {
-            let mut table = table(context, endpoint, &[object]);
-            table["metadata"] = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
-            table
-        }
+        View::Table(include) => table::of(endpoint, &[object], include, version_of(object), stamp::now()),
         View::Metadata => partial(object),
         _ => endpoint.shown(object),
     }
 }
 
+/// The metadata of a Table that shows a single object.
+fn version_of(object: &Value) -> Value {
+    json!({"resourceVersion": stamp::text(object, "resourceVersion")})
+}
+
 /// Only the metadata of an object.
-fn partial(object: &Value) -> Value {
+pub(crate) fn partial(object: &Value) -> Value {
     json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
 }
 
-fn table(context: &Context, endpoint: &Endpoint, objects: &[&Value]) -> Value {
-    let mut table = endpoint.table(objects, crate::stamp::now());
-    let include = Include::of(context);
-    for (row, object) in table["rows"].as_array_mut().into_iter().flatten().zip(objects) {
-        row["object"] = match include {
-            Include::None => Value::Null,
-            Include::Metadata => partial(object),
-            Include::Object => endpoint.shown(object),
-        };
-        if include == Include::None
-            && let Some(row) = row.as_object_mut()
-        {
-            row.shift_remove("object");
+/// A document of a built-in kind that no endpoint stores, such as a Scale, in the form for an object.
+pub(crate) fn unstored(context: &Context, code: StatusCode, document: &Value) -> Answer {
+    let form = object_form(context)?;
+    Ok(match form.view {
+        View::Table(include) => {
+            let shown = table::unstored(document, include, version_of(document), stamp::now());
+            encoded(context, code, form, &shown)
         }
-    }
-    table
+        View::Metadata => encoded(context, code, form, &partial(document)),
+        _ => encoded(context, code, form, document),
+    })
 }
 
 /// A list, or a page of one.
@@ -98,11 +82,7 @@ pub(crate) fn list(context: &Context, endpoint: &Endpoint, listing: &Listing) ->
     }
     let values: Vec<&Value> = listing.objects.iter().map(|object| object.value()).collect();
     let answer = match form.view {
-        View::Table => {
-            let mut table = table(context, endpoint, &values);
-            table["metadata"] = metadata;
-            table
-        }
+        View::Table(include) => table::of(endpoint, &values, include, metadata, stamp::now()),
         View::Metadata => json!({
             "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
             "items": values.into_iter().map(partial).collect::<Vec<_>>(),

@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::time::Duration;
 
-use kube::Client;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -24,12 +23,11 @@ pub struct Leadership {
 
 /// Starts work whenever this server begins to lead, and stops it when it no longer does or when the term changes.
 ///
-/// `make_client` is given the term, so that every write of the work can be fenced with it; `start` must end soon after
+/// `start` is given the term, so that every write of the work can be fenced with it; the work must end soon after
 /// its token is cancelled and is dropped if it does not. Returns when `shutdown` is cancelled and the work has stopped.
-pub async fn run<C, S, F>(mut leadership: watch::Receiver<Leadership>, shutdown: CancellationToken, make_client: C, start: S)
+pub async fn run<S, F>(mut leadership: watch::Receiver<Leadership>, shutdown: CancellationToken, start: S)
 where
-    C: Fn(u64) -> Client,
-    S: Fn(Client, CancellationToken) -> F,
+    S: Fn(u64, CancellationToken) -> F,
     F: Future<Output = ()>,
 {
     loop {
@@ -42,7 +40,7 @@ where
         };
         info!(term, "leading: starting controllers and scheduler");
         let token = shutdown.child_token();
-        let work = start(make_client(term), token.clone());
+        let work = start(term, token.clone());
         tokio::pin!(work);
         let mine = Leadership { is_leader: true, term };
         let ended_by_itself = tokio::select! {
@@ -73,40 +71,24 @@ mod tests {
     use super::*;
     use tokio::sync::mpsc;
 
-    fn client() -> Client {
-        let service = tower::service_fn(|_: http::Request<kube::client::Body>| async {
-            Ok::<_, std::convert::Infallible>(http::Response::new(kube::client::Body::empty()))
-        });
-        crate::in_process(service, "default")
-    }
-
     #[tokio::test]
     async fn work_follows_the_leader_and_its_term() {
         let (sender, receiver) = watch::channel(Leadership::default());
         let shutdown = CancellationToken::new();
         let (log, mut seen) = mpsc::unbounded_channel();
-        let terms = log.clone();
-        let runner = tokio::spawn(run(
-            receiver,
-            shutdown.clone(),
-            move |term| {
-                terms.send(format!("term {term}")).unwrap();
-                client()
-            },
-            move |_, token| {
-                let log = log.clone();
-                async move {
-                    log.send("start".into()).unwrap();
-                    token.cancelled().await;
-                    log.send("stop".into()).unwrap();
-                }
-            },
-        ));
+        let runner = tokio::spawn(run(receiver, shutdown.clone(), move |term, token| {
+            let log = log.clone();
+            async move {
+                log.send(format!("start in term {term}")).unwrap();
+                token.cancelled().await;
+                log.send("stop".into()).unwrap();
+            }
+        }));
         for (is_leader, term, expected) in [
-            (true, 3, vec!["term 3", "start"]),
-            (true, 4, vec!["stop", "term 4", "start"]),
+            (true, 3, vec!["start in term 3"]),
+            (true, 4, vec!["stop", "start in term 4"]),
             (false, 5, vec!["stop"]),
-            (true, 6, vec!["term 6", "start"]),
+            (true, 6, vec!["start in term 6"]),
         ] {
             sender.send(Leadership { is_leader, term }).unwrap();
             for line in expected {

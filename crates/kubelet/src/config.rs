@@ -51,6 +51,9 @@ pub struct KubeletConfig {
     pub max_pods: u32,
     /// gitVersion to report, such as `v1.36.2+tricorn0.1.0`.
     pub version: String,
+    /// The parent control group of everything the node runs, relative to the hierarchy's root: one a kubelet, since kubelets that share one
+    /// would clean up each other's pods.
+    pub cgroup_parent: String,
     /// Whether pods end when the kubelet does. A worker that restarts keeps them; a test host takes them along.
     pub stop_pods_on_shutdown: bool,
 }
@@ -80,6 +83,7 @@ impl KubeletConfig {
             register: true,
             max_pods: 110,
             version: format!("v1.36.2+tricorn{}", env!("CARGO_PKG_VERSION")),
+            cgroup_parent: format!("/tricorn/{node_name}"),
             stop_pods_on_shutdown: false,
         }
     }
@@ -111,6 +115,6 @@ impl KubeletConfig {
 
     /// The node's parent cgroup, relative to the hierarchy's root.
     pub fn cgroup_root(&self) -> String {
-        format!("/tricorn/{}/kubepods", self.node_name)
+        format!("{}/kubepods", self.cgroup_parent.trim_end_matches('/'))
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, SanType,
+    KeyPair, KeyUsagePurpose, SanType, SubjectPublicKeyInfo,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -140,13 +140,26 @@ impl Authority {
     pub fn issue(&self, profile: &Profile, now: SystemTime) -> Result<Identity, Error> {
         let what = || format!("certificate for {:?}", profile.common_name);
         let key = KeyPair::generate().map_err(|error| Error::make(what(), error))?;
+        let certificate = self.params(profile, now)?.signed_by(&key, &self.issuer).map_err(|error| Error::make(what(), error))?;
+        Ok(Identity { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() })
+    }
+
+    fn params(&self, profile: &Profile, now: SystemTime) -> Result<CertificateParams, Error> {
         let mut params = CertificateParams::default();
         let organizations: Vec<&str> = profile.organizations.iter().map(String::as_str).collect();
         params.distinguished_name = distinguished_name(&profile.common_name, &organizations)?;
         params.subject_alt_names = profile.names.iter().map(|name| alternative_name(name)).collect::<Result<_, _>>()?;
         self.restrict(&mut params, profile.usage, now, profile.lifetime);
-        let certificate = params.signed_by(&key, &self.issuer).map_err(|error| Error::make(what(), error))?;
-        Ok(Identity { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() })
+        Ok(params)
+    }
+
+    /// Issues a certificate for a public key (PEM) whose private half stays with whoever made it: see [`new_key`]. All that the
+    /// certificate says is ours.
+    pub fn certify(&self, profile: &Profile, public_key_pem: &str, now: SystemTime) -> Result<String, Error> {
+        let key = SubjectPublicKeyInfo::from_pem(public_key_pem).map_err(|error| Error::read("public key", error))?;
+        let params = self.params(profile, now)?;
+        let certificate = params.signed_by(&key, &self.issuer);
+        certificate.map(|certificate| certificate.pem()).map_err(|error| Error::make(format!("certificate for {:?}", profile.common_name), error))
     }
 
     /// Issues a certificate for a signing request (PEM): subject, names and public key are the request's, everything
@@ -171,6 +184,12 @@ impl Authority {
         };
         set_validity(params, now, lifetime);
     }
+}
+
+/// A new key pair, both halves as PEM: the private one (PKCS#8), and the public one for [`Authority::certify`].
+pub fn new_key() -> Result<(String, String), Error> {
+    let key = KeyPair::generate().map_err(|error| Error::make("key".to_owned(), error))?;
+    Ok((key.serialize_pem(), key.public_key_pem()))
 }
 
 fn set_validity(params: &mut CertificateParams, now: SystemTime, lifetime: Duration) {

@@ -12,7 +12,7 @@ mod kubeconfig;
 mod service_account;
 mod tls;
 
-pub use authority::{Authority, Identity, Profile, Usage};
+pub use authority::{Authority, Identity, Profile, Usage, new_key};
 pub use error::Error;
 pub use inspect::{CertificateInfo, Subject, certificate_info, subject};
 pub use join::{JoinToken, Role, new_secret};

@@ -23,7 +23,7 @@ pub(crate) async fn serve(server: &Server, context: &Context, endpoint: &Arc<End
     match context.info.verb.as_str() {
         "get" => {
             let object = server.registry.read(&endpoint.stored, target.namespace, target.name).await?;
-            respond::value(context, StatusCode::OK, &scale(&paths, object.value()))
+            respond::unstored(context, StatusCode::OK, &scale(&paths, object.value()))
         }
         "update" | "patch" => {
             let bytes = body::read(request).await?;
@@ -62,7 +62,7 @@ async fn write(server: &Server, context: &Context, target: Target<'_>, paths: &S
     };
     let options = context.write_options(parameters.dry_run);
     let object = server.registry.update(&target.endpoint.stored, target.namespace, target.name, options, change).await?;
-    respond::value(context, StatusCode::OK, &scale(paths, object.value()))
+    respond::unstored(context, StatusCode::OK, &scale(paths, object.value()))
 }
 
 fn wanted(context: &Context, before: &Value, sent: &Value) -> Result<Value, Status> {

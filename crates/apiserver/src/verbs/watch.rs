@@ -3,7 +3,7 @@
 use crate::Answer;
 use crate::context::Context;
 use crate::endpoint::Endpoint;
-use crate::media::{Encoding, Form, JSON, View};
+use crate::media::{Encoding, JSON, View};
 use crate::options::ListParameters;
 use crate::respond;
 use crate::selectors;
@@ -57,7 +57,7 @@ pub(crate) async fn serve(server: &Server, context: &Context, endpoint: &Arc<End
     let lasts = parameters.timeout_seconds.map_or_else(|| MIN_WATCH + MIN_WATCH.mul_f64(rand::rng().random::<f64>()), Duration::from_secs);
     let mut ticks = tokio::time::interval_at(Instant::now() + BOOKMARK_INTERVAL, BOOKMARK_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let view = Viewing { endpoint: endpoint.clone(), form, include: context.query.get("includeObject").map(str::to_owned) };
+    let view = Viewing { endpoint: endpoint.clone(), view: form.view, columns_told: false };
     let running = Running {
         watch,
         view,
@@ -84,25 +84,26 @@ pub(crate) async fn serve(server: &Server, context: &Context, endpoint: &Arc<End
 /// In which form events are shown.
 struct Viewing {
     endpoint: Arc<Endpoint>,
-    form: Form,
-    include: Option<String>,
+    view: View,
+    /// Only the first Table of a watch says what its columns are.
+    columns_told: bool,
 }
 
 impl Viewing {
     /// Whether the shared serialization will do.
     fn is_plain(&self, object: &Object) -> bool {
-        self.form.view == View::Object && self.endpoint.is_stored_version(object.value())
+        self.view == View::Object && self.endpoint.is_stored_version(object.value())
     }
 
-    fn event(&self, event: &WatchEvent, out: &mut BytesMut) {
+    fn event(&mut self, event: &WatchEvent, out: &mut BytesMut) {
         if self.is_plain(&event.object) {
             out.extend_from_slice(&event.line);
         } else {
-            self.line(event.kind.as_str(), &self.show(event.object.value()), out);
+            line(event.kind.as_str(), &self.show(event.object.value()), out);
         }
     }
 
-    fn added(&self, object: &Object, out: &mut BytesMut) {
+    fn added(&mut self, object: &Object, out: &mut BytesMut) {
         if self.is_plain(object) {
             out.extend_from_slice(b"{\"type\":\"");
             out.extend_from_slice(ChangeKind::Added.as_str().as_bytes());
@@ -110,40 +111,31 @@ impl Viewing {
             out.extend_from_slice(object.body());
             out.extend_from_slice(b"}\n");
         } else {
-            self.line(ChangeKind::Added.as_str(), &self.show(object.value()), out);
+            line(ChangeKind::Added.as_str(), &self.show(object.value()), out);
         }
     }
 
-    fn show(&self, value: &Value) -> Value {
-        let mut context = Context::internal(tricorn_meta::UserInfo::default());
-        if let Some(include) = &self.include {
-            context.query = crate::info::Query::parse(&format!("includeObject={include}"));
+    fn show(&mut self, value: &Value) -> Value {
+        let mut shown = respond::viewed(&self.endpoint, self.view, value);
+        if matches!(self.view, View::Table(_)) && std::mem::replace(&mut self.columns_told, true) {
+            shown["columnDefinitions"] = Value::Null;
         }
-        respond::viewed(&context, &self.endpoint, self.form.view, value)
+        shown
     }
 
-    fn bookmark(&self, revision: i64, initial_end: bool, out: &mut BytesMut) {
+    /// Tells how far the store has come, on an object that has nothing but its version.
+    fn bookmark(&mut self, revision: i64, initial_end: bool, out: &mut BytesMut) {
         let mut metadata = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
         if initial_end {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
-        let object = match self.form.view {
-            View::Table => {
-                // The annotation has its place on an object only.
-                let row =
-                    json!({"cells": [], "object": {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}});
-                let rows = if initial_end { vec![row] } else { Vec::new() };
-                json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": revision.to_string()}, "columnDefinitions": [], "rows": rows})
-            }
-            View::Metadata => json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}),
-            _ => json!({"kind": self.endpoint.kind, "apiVersion": self.endpoint.api_version(), "metadata": metadata}),
-        };
-        self.line("BOOKMARK", &object, out);
+        let object = json!({"kind": self.endpoint.kind, "apiVersion": self.endpoint.api_version(), "metadata": metadata});
+        line("BOOKMARK", &self.show(&object), out);
     }
+}
 
-    fn line(&self, kind: &str, object: &Value, out: &mut BytesMut) {
-        out.extend_from_slice(format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n").as_bytes());
-    }
+fn line(kind: &str, object: &Value, out: &mut BytesMut) {
+    out.extend_from_slice(format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n").as_bytes());
 }
 
 /// One watch under way.
@@ -196,7 +188,7 @@ impl Running {
                     }
                     Err(refusal) => {
                         self.ended = true;
-                        self.view.line("ERROR", &refusal.to_json(), &mut out);
+                        line("ERROR", &refusal.to_json(), &mut out);
                         return Some(out.freeze());
                     }
                 },

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use tricorn_testbed::{HostStatus, Role, Status, status};
 
+use super::table::columns;
 use super::up::DataDir;
 
 /// Shows the cluster that `up` started: its hosts, leader, term, applied index and health.
@@ -57,15 +58,5 @@ pub fn hosts_table(hosts: &[HostStatus]) -> String {
             host.pid.map_or_else(dash, |n| n.to_string()),
         ]
     }));
-    let mut widths = [0; 7];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.len());
-        }
-    }
-    let lines = rows.iter().map(|row| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-        cells.collect::<Vec<_>>().join("   ").trim_end().to_owned() + "\n"
-    });
-    lines.collect()
+    columns(&rows)
 }

@@ -1,0 +1,157 @@
+//! A cluster for one test.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tricorn_testbed::{Cluster, ClusterConfig, Silent, StateFile, Status, exec_command, is_root, status};
+
+use crate::command::{Ran, binary, run, run_within};
+use crate::wait::until;
+
+/// How much of each log is shown of a test that fails.
+const LOG_LINES: usize = 60;
+
+/// A cluster of its own, gone when dropped.
+pub struct Lab {
+    /// The cluster.
+    pub cluster: Cluster,
+    dir: TempDir,
+}
+
+impl Lab {
+    /// Starts a cluster, three servers and two workers unless `change` says otherwise. None, with the reason printed, where that is
+    /// impossible.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub async fn start(change: impl FnOnce(&mut ClusterConfig)) -> Option<Self> {
+        if !is_root() {
+            eprintln!("skipped: hosts in network namespaces need root");
+            return None;
+        }
+        // Short, for the sockets below it.
+        let dir = tempfile::Builder::new().prefix("tricorn-").tempdir_in("/tmp").expect("a temporary directory");
+        let mut config = ClusterConfig::new(dir.path().join("d"), binary());
+        config.api_port = 0;
+        change(&mut config);
+        let cluster = match Cluster::start(config, &Silent).await {
+            Ok(cluster) => cluster,
+            Err(error) => {
+                show_logs(dir.path());
+                panic!("the cluster did not come up: {error}");
+            }
+        };
+        Some(Self { cluster, dir })
+    }
+
+    /// The cluster's state, for the testbed's functions.
+    pub fn file(&self) -> &StateFile {
+        self.cluster.file()
+    }
+
+    /// A file of the test's own.
+    pub fn scratch(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The repository's root.
+    pub fn repository() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    }
+
+    /// Runs kubectl as the administrator.
+    pub async fn kubectl(&self, line: &str) -> Ran {
+        self.kubectl_args(&line.split_whitespace().collect::<Vec<_>>()).await
+    }
+
+    /// Runs kubectl as the administrator, with arguments that hold spaces.
+    pub async fn kubectl_args(&self, arguments: &[&str]) -> Ran {
+        run("kubectl", arguments, &[("KUBECONFIG", &self.cluster.kubeconfig())]).await
+    }
+
+    /// Applies a manifest given as text.
+    pub async fn apply(&self, manifest: &str) -> Ran {
+        let path = self.scratch("manifest.yaml");
+        std::fs::write(&path, manifest).expect("write the manifest");
+        self.kubectl_args(&["apply", "-f", path.to_str().expect("a path")]).await
+    }
+
+    /// Runs a command on a host.
+    pub async fn on(&self, host: &str, line: &str) -> Ran {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        let command = exec_command(self.file(), host, &words).expect("a command on a host");
+        let command = command.as_std();
+        let arguments: Vec<_> = command.get_args().collect();
+        run_within(Duration::from_secs(30), command.get_program(), &arguments, &[]).await
+    }
+
+    /// The cluster as `tricorn status` sees it.
+    ///
+    /// # Panics
+    /// When it cannot be looked at.
+    pub async fn status(&self) -> Status {
+        status(self.file()).await.expect("the cluster's status")
+    }
+
+    /// The name of the leader, once all servers that run agree on one.
+    pub async fn leader(&self) -> String {
+        until("servers agree on a leader", Duration::from_secs(20), || async {
+            let status = self.status().await;
+            status.leader.clone().ok_or_else(|| format!("{status:?}"))
+        })
+        .await
+    }
+
+    /// A kube-rs client of the administrator's.
+    ///
+    /// # Panics
+    /// When the kubeconfig cannot be used.
+    pub async fn client(&self) -> kube::Client {
+        let config = kube::config::Kubeconfig::read_from(self.cluster.kubeconfig()).expect("the kubeconfig");
+        let options = kube::config::KubeConfigOptions::default();
+        let config = kube::Config::from_custom_kubeconfig(config, &options).await.expect("a client's configuration");
+        kube::Client::try_from(config).expect("a client")
+    }
+
+    /// Ends the cluster in good order.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub async fn down(self) {
+        let Self { cluster, dir } = self;
+        cluster.down().await.expect("take the cluster down");
+        drop(dir);
+    }
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            show_logs(self.0);
+        }
+    }
+}
+
+/// Shows the logs below a directory when the test that holds it fails.
+pub(crate) struct Guard<'a>(pub &'a Path);
+
+impl Lab {
+    /// To be held by a test: shows the cluster's logs if the test fails.
+    pub fn watch_over(&self) -> impl Drop + '_ {
+        Guard(self.dir.path())
+    }
+}
+
+fn show_logs(dir: &Path) {
+    for host in std::fs::read_dir(dir.join("d/logs")).into_iter().flatten().flatten() {
+        for log in std::fs::read_dir(host.path()).into_iter().flatten().flatten() {
+            let text = std::fs::read_to_string(log.path()).unwrap_or_default();
+            let lines: Vec<_> = text.lines().collect();
+            eprintln!("--- the end of {}", log.path().display());
+            for line in lines.iter().skip(lines.len().saturating_sub(LOG_LINES)) {
+                eprintln!("{line}");
+            }
+        }
+    }
+}

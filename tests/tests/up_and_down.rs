@@ -1,0 +1,147 @@
+//! `tricorn up`, `status`, `down` and wrong input, as a new user meets them.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+use tricorn_e2e::{Ran, binary, run, run_within};
+use tricorn_testbed::is_root;
+
+const UP: Duration = Duration::from_secs(180);
+
+async fn tricorn(arguments: &[&str]) -> Ran {
+    run_within(UP, binary(), arguments, &[]).await
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// What a cluster could leave behind on the machine: namespaces, mounts, control groups and processes that name it.
+fn leftovers(dir: &Path) -> Vec<String> {
+    let name = dir.to_str().unwrap();
+    let mut found: Vec<String> = Vec::new();
+    for entry in std::fs::read_dir("/run/netns").into_iter().flatten().flatten() {
+        found.push(format!("namespace {}", entry.file_name().to_string_lossy()));
+    }
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    found.extend(mounts.lines().filter(|line| line.contains(name)).map(|line| format!("mount {line}")));
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        // A test runner may carry the path too; what is looked for runs tricorn or containerd.
+        if line.contains(name) && (line.contains("tricorn server") || line.contains("tricorn agent") || line.contains("containerd")) {
+            found.push(format!("process {line}"));
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_command_brings_a_cluster_up_and_another_takes_it_down() {
+    if !is_root() {
+        eprintln!("skipped: hosts in network namespaces need root");
+        return;
+    }
+    let temporary = tempfile::Builder::new().prefix("tricorn-").tempdir_in("/tmp").unwrap();
+    let dir = temporary.path().join("d");
+    let (data, port) = (dir.to_str().unwrap().to_owned(), free_port().to_string());
+    let before = leftovers(&dir);
+    let said = tricorn(&["up", "--detach", "--data-dir", &data, "--api-port", &port]).await.ok();
+    assert!(said.contains("kubectl get nodes"), "what to type next is not in:\n{said}");
+
+    let status: Value = serde_json::from_str(&tricorn(&["status", "-o", "json", "--data-dir", &data]).await.ok()).unwrap();
+    assert_eq!(status["healthy"], true, "{status}");
+    assert!(["s1", "s2", "s3"].contains(&status["leader"].as_str().unwrap()), "{status}");
+    let names: Vec<_> = status["hosts"].as_array().unwrap().iter().map(|host| host["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["s1", "s2", "s3", "w1", "w2"]);
+    let human = tricorn(&["status", "--data-dir", &data]).await.ok();
+    assert!(human.contains("healthy") && human.contains("leader"), "{human}");
+
+    let kubeconfig = dir.join("kubeconfig");
+    assert_eq!(std::fs::metadata(&kubeconfig).unwrap().permissions().mode() & 0o077, 0, "others can read the kubeconfig");
+    let nodes = run("kubectl", &["get", "nodes"], &[("KUBECONFIG", &kubeconfig)]).await.ok();
+    for node in ["w1", "w2"] {
+        let line = nodes.lines().find(|line| line.starts_with(node)).unwrap_or_else(|| panic!("no {node} in\n{nodes}"));
+        assert_eq!(line.split_whitespace().nth(1), Some("Ready"), "{nodes}");
+        assert!(line.contains("v1.36.2+tricorn"), "{nodes}");
+    }
+    let members = run(binary(), &["member", "list", "-o", "json"], &[("KUBECONFIG", &kubeconfig)]).await.ok();
+    let members: Value = serde_json::from_str(&members).unwrap();
+    assert_eq!(members.as_array().unwrap().len(), 3);
+    assert!(members.as_array().unwrap().iter().all(|member| member["learner"] == false), "{members}");
+
+    // A second one on the same directory, and another cluster on the same port.
+    tricorn(&["up", "--data-dir", &data, "--api-port", &port]).await.fails(1, &["already running", "tricorn down"]);
+    let other = temporary.path().join("other");
+    let other = other.to_str().unwrap();
+    tricorn(&["up", "--data-dir", other, "--api-port", &port]).await.fails(1, &["taken by another program", "--api-port"]);
+    tricorn(&["host", "kill", "s9", "--data-dir", &data]).await.fails(1, &["no host is called s9", "s1"]);
+
+    tricorn(&["down", "--data-dir", &data]).await.ok();
+    assert_eq!(leftovers(&dir), before);
+    // Its data stays, and is refused to a cluster of another shape.
+    tricorn(&["up", "--servers", "1", "--data-dir", &data, "--api-port", &port]).await.fails(1, &["holds a cluster of 3 servers"]);
+
+    // It comes up again with what it had.
+    tricorn(&["up", "--detach", "--data-dir", &data, "--api-port", &port]).await.ok();
+    run("kubectl", &["get", "configmap", "kube-root-ca.crt"], &[("KUBECONFIG", &kubeconfig)]).await.ok();
+    tricorn(&["down", "--purge", "--data-dir", &data]).await.ok();
+    assert_eq!(leftovers(&dir), before);
+    assert!(!dir.exists());
+    tricorn(&["status", "--data-dir", &data]).await.fails(1, &["no cluster in", "tricorn up"]);
+}
+
+#[tokio::test]
+async fn wrong_usage_gets_an_answer_that_helps() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("d");
+    let data = data.to_str().unwrap();
+    tricorn(&["sever"]).await.fails(2, &["server"]);
+    tricorn(&["up", "--servers", "many"]).await.fails(2, &["--servers"]);
+    tricorn(&["server", "--name", "a", "--data-dir", data]).await.fails(1, &["is empty", "--cluster-init", "--join"]);
+    tricorn(&["server", "--name", "a", "--data-dir", data, "--join", "https://127.0.0.1:1"]).await.fails(1, &["no join token", "token create"]);
+    let join = ["server", "--name", "a", "--data-dir", data, "--join", "https://127.0.0.1:1", "--token"];
+    tricorn(&[&join[..], &["K10"]].concat()).await.fails(1, &["TC1"]);
+    let token = format!("TC1{}::agent:secret", "ab".repeat(32));
+    tricorn(&[&join[..], &[&token]].concat()).await.fails(1, &["for workers", "--role server"]);
+    let token = format!("TC1{}::server:secret", "ab".repeat(32));
+    tricorn(&[&join[..], &[&token]].concat()).await.fails(1, &["join the cluster", "127.0.0.1:1"]);
+    if is_root() {
+        let agent = ["agent", "--name", "w", "--data-dir", data, "--containerd", "/nowhere/containerd"];
+        tricorn(&agent).await.fails(1, &["/nowhere/containerd", "--containerd"]);
+        tricorn(&["agent", "--name", "w", "--data-dir", data, "--node-taint", "a:Never"]).await.fails(1, &["NoSchedule"]);
+    }
+    let config = dir.path().join("config.yaml");
+    std::fs::write(&config, "data-dri: /x\n").unwrap();
+    run(binary(), &["status"], &[("TRICORN_CONFIG", config.as_path())]).await.fails(2, &["data-dri", "config.yaml"]);
+    tricorn(&["history", "pod/x"]).await.fails(1, &["not implemented"]);
+    let version: Value = serde_json::from_str(&tricorn(&["version", "-o", "json"]).await.ok()).unwrap();
+    assert!(version["kubernetes"].as_str().unwrap().starts_with("v1.36.2+tricorn"));
+    assert!(tricorn(&["completion", "bash"]).await.ok().contains("tricorn"));
+}
+
+/// A server whose port is taken, whose directory is another's, or was written by a newer version.
+#[tokio::test]
+async fn a_server_refuses_what_is_not_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let (a, data) = ([free_port(), free_port()].map(|port| port.to_string()), dir.path().join("d"));
+    let data = data.to_str().unwrap();
+    let server = ["server", "--name", "a", "--data-dir", data, "--bind-address", "127.0.0.1", "--cluster-init"];
+    let ports = |api: &str| ["--api-port", api, "--etcd-port", &a[0], "--peer-port", &a[1]].map(str::to_owned).to_vec();
+    let with = |api: &str| server.iter().map(ToString::to_string).chain(ports(api)).collect::<Vec<_>>();
+    run(binary(), &with(&port), &[]).await.fails(1, &["taken by another program", "--api-port"]);
+    let json = r#"{"format":1,"version":"0.1.0","name":"b","cluster_id":"1","founder":true,"settings":{"cluster_cidr":"10.42.0.0/16","service_cidr":"10.43.0.0/16","cluster_dns":"10.43.0.10","cluster_domain":"cluster.local"}}"#;
+    std::fs::write(dir.path().join("d/server.json"), json).unwrap();
+    let free = free_port().to_string();
+    run(binary(), &with(&free), &[]).await.fails(1, &["is that of server b", "--name b"]);
+    std::fs::write(dir.path().join("d/server.json"), json.replace(r#""format":1"#, r#""format":99"#)).unwrap();
+    run(binary(), &with(&free), &[]).await.fails(1, &["newer than this one"]);
+    std::fs::write(dir.path().join("d/server.json"), "{").unwrap();
+    run(binary(), &with(&free), &[]).await.fails(1, &["damaged"]);
+}

@@ -1,0 +1,199 @@
+//! The example of the README: a Deployment, a Service, a ConfigMap, and what people do with them.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tricorn_e2e::{Lab, until};
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// A pod that stays, to look at the cluster from inside.
+const PROBE: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: probe, labels: {app: probe}}
+spec:
+  nodeName: w2
+  terminationGracePeriodSeconds: 0
+  containers: [{name: probe, image: 'tricorn.local/busybox:1', command: [sleep, '3600']}]
+";
+
+/// Asks `url` from the pod `probe` until every one of `replicas` has answered.
+async fn all_answer_a_pod(lab: &Lab, url: &str, replicas: usize) {
+    let mut seen = BTreeSet::new();
+    until(&format!("{replicas} replicas answer a pod at {url}"), SOON, || {
+        let seen = &mut seen;
+        async move {
+            let script = format!("for i in 1 2 3 4 5 6 7 8; do wget -q -T 2 -O - {url}/hostname; done");
+            let ran = lab.kubectl_args(&["exec", "probe", "--", "sh", "-c", &script]).await;
+            seen.extend(ran.out.lines().map(str::to_owned));
+            if seen.len() == replicas { Ok(()) } else { Err(format!("so far {seen:?} {}", ran.err)) }
+        }
+    })
+    .await;
+}
+
+/// Asks `url` from a host until every one of `replicas` has answered.
+async fn all_answer_a_host(lab: &Lab, host: &str, url: &str, replicas: usize) {
+    let mut seen = BTreeSet::new();
+    until(&format!("{replicas} replicas answer {host} at {url}"), SOON, || {
+        let seen = &mut seen;
+        async move {
+            let ran = lab.on(host, &format!("curl -s -m 2 {url}/hostname")).await;
+            seen.extend(ran.out.lines().map(str::to_owned));
+            if seen.len() == replicas { Ok(()) } else { Err(format!("so far {seen:?} {}", ran.err)) }
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_run_a_web_server() {
+    let Some(lab) = Lab::start(|_| {}).await else { return };
+    let watch = lab.watch_over();
+    let example = Lab::repository().join("deploy/examples/web.yaml");
+    lab.kubectl_args(&["apply", "-f", example.to_str().unwrap()]).await.ok();
+    lab.kubectl("rollout status deployment/web --timeout=60s").await.ok();
+    lab.apply(PROBE).await.ok();
+    lab.kubectl("wait --for=condition=Ready pod/probe --timeout=60s").await.ok();
+
+    // Through the ClusterIP and the NodePort, from a pod and from other hosts.
+    let address = lab.kubectl("get service web -o jsonpath={.spec.clusterIP}").await.ok();
+    all_answer_a_pod(&lab, &format!("http://{address}"), 3).await;
+    all_answer_a_pod(&lab, "http://172.30.0.21:30080", 3).await;
+    all_answer_a_host(&lab, "w1", &format!("http://{address}"), 3).await;
+    all_answer_a_host(&lab, "s1", "http://172.30.0.22:30080", 3).await;
+    let said = lab.on("s2", "curl -s -m 2 http://172.30.0.21:30080/").await.ok();
+    assert!(said.contains("hello from a ConfigMap"), "{said}");
+
+    scale_roll_undo(&lab).await;
+    look(&lab).await;
+    watched(&lab).await;
+
+    lab.kubectl_args(&["delete", "-f", example.to_str().unwrap(), "--timeout=60s"]).await.ok();
+    until("all pods of web are gone", SOON, || async {
+        let left = lab.kubectl("get pods -l app=web -o name").await.ok();
+        if left.trim().is_empty() { Ok(()) } else { Err(left) }
+    })
+    .await;
+    drop(watch);
+    lab.down().await;
+}
+
+/// Six replicas, another version without one failed request, and back.
+async fn scale_roll_undo(lab: &Lab) {
+    lab.kubectl("scale deployment/web --replicas=6").await.ok();
+    lab.kubectl("rollout status deployment/web --timeout=60s").await.ok();
+    let ready = lab.kubectl("get deployment web -o jsonpath={.status.readyReplicas}").await.ok();
+    assert_eq!(ready, "6");
+    let (going, failed, served) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let load = async {
+        let mut last = String::new();
+        while going.load(Ordering::Relaxed) {
+            let ran = lab.on("s3", "curl -sS -m 3 http://172.30.0.21:30080/version").await;
+            let good = ran.code == Some(0) && ran.out.starts_with('v');
+            if good { &served } else { &failed }.fetch_add(1, Ordering::Relaxed);
+            if !good {
+                last = format!("{ran:?}");
+            }
+        }
+        last
+    };
+    let roll = async {
+        lab.kubectl("set image deployment/web web=tricorn.local/web:v2").await.ok();
+        lab.kubectl("rollout status deployment/web --timeout=90s").await.ok();
+        going.store(false, Ordering::Relaxed);
+    };
+    let (last, ()) = tokio::join!(load, roll);
+    let (failed, served) = (failed.load(Ordering::Relaxed), served.load(Ordering::Relaxed));
+    assert!(served > 0, "no request was made during the roll");
+    assert_eq!(failed, 0, "of {served} requests during the roll, {failed} failed, the last with {last}");
+    assert_eq!(lab.on("s3", "curl -s -m 3 http://172.30.0.21:30080/version").await.ok().trim(), "v2");
+    let history = lab.kubectl("rollout history deployment/web").await.ok();
+    assert!(history.contains('2'), "{history}");
+    lab.kubectl("rollout undo deployment/web").await.ok();
+    lab.kubectl("rollout status deployment/web --timeout=90s").await.ok();
+    until("version 1 answers again", SOON, || async {
+        let said = lab.on("s3", "curl -s -m 3 http://172.30.0.21:30080/version").await.out;
+        if said.trim() == "v1" { Ok(()) } else { Err(said) }
+    })
+    .await;
+}
+
+/// describe, logs, exec, cp, explain, get -o wide.
+async fn look(lab: &Lab) {
+    let pod = lab.kubectl("get pods -l app=web -o jsonpath={.items[0].metadata.name}").await.ok();
+    let described = lab.kubectl(&format!("describe pod {pod}")).await.ok();
+    for word in ["tricorn.local/web:v1", "Scheduled", "Started", "config", "Readiness"] {
+        assert!(described.contains(word), "describe does not say {word}:\n{described}");
+    }
+    lab.kubectl("describe deployment web").await.ok();
+    let described = lab.kubectl("describe node w1").await.ok();
+    assert!(described.contains("Allocatable") && described.contains("172.30.0.21"), "{described}");
+
+    let wide = lab.kubectl("get pods -o wide").await.ok();
+    let head = wide.lines().next().unwrap_or_default();
+    for column in ["NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE"] {
+        assert!(head.contains(column), "get -o wide has no {column}:\n{wide}");
+    }
+    assert!(wide.contains("1/1") && wide.contains("Running") && wide.contains("10.42."), "{wide}");
+    let all = lab.kubectl("get all").await.ok();
+    assert!(all.contains("deployment.apps/web") && all.contains("service/web"), "{all}");
+
+    lab.kubectl(&format!("exec {pod} -- sh -c true")).await.ok();
+    assert_eq!(lab.kubectl(&format!("exec {pod} -- cat /config/greeting")).await.ok().trim(), "hello from a ConfigMap");
+    let failing = lab.kubectl_args(&["exec", &pod, "--", "sh", "-c", "exit 7"]).await;
+    assert_eq!(failing.code, Some(7), "{failing:?}");
+    let from = lab.scratch("to-the-pod");
+    std::fs::write(&from, "carried\n").unwrap();
+    lab.kubectl(&format!("cp {} {pod}:/tmp/carried", from.display())).await.ok();
+    assert_eq!(lab.kubectl(&format!("exec {pod} -- cat /tmp/carried")).await.ok().trim(), "carried");
+    let back = lab.scratch("from-the-pod");
+    lab.kubectl(&format!("cp {pod}:/tmp/carried {}", back.display())).await.ok();
+    assert_eq!(std::fs::read_to_string(back).unwrap(), "carried\n");
+
+    let explained = lab.kubectl("explain deployment.spec.strategy.rollingUpdate").await.ok();
+    assert!(explained.contains("maxSurge"), "{explained}");
+    lab.apply(TALKER).await.ok();
+    // Follows until the container has ended, and has every line.
+    let logs = lab.kubectl("logs -f talker --pod-running-timeout=60s").await.ok();
+    assert_eq!(logs.lines().collect::<Vec<_>>(), (1..=20).map(|n| format!("line {n}")).collect::<Vec<_>>());
+    assert_eq!(lab.kubectl("logs talker --tail=1").await.ok().trim(), "line 20");
+    until("the talker has succeeded", SOON, || async {
+        let phase = lab.kubectl("get pod talker -o jsonpath={.status.phase}").await.ok();
+        if phase == "Succeeded" { Ok(()) } else { Err(phase) }
+    })
+    .await;
+}
+
+const TALKER: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: talker}
+spec:
+  restartPolicy: Never
+  containers:
+  - name: talker
+    image: tricorn.local/busybox:1
+    command: [sh, -c, 'for i in $(seq 1 20); do echo line $i; sleep 0.1; done']
+";
+
+/// `get -w` shows what happens while it happens.
+async fn watched(lab: &Lab) {
+    let following = lab.kubectl("get configmap -w --request-timeout=8s -o name");
+    let making = async {
+        until("a watched object shows up", SOON, || async {
+            lab.kubectl("delete configmap seen --ignore-not-found").await.ok();
+            lab.kubectl("create configmap seen --from-literal=a=b").await.ok();
+            Ok::<_, String>(())
+        })
+        .await;
+        lab.kubectl("delete configmap seen").await.ok();
+    };
+    let (followed, ()) = tokio::join!(following, making);
+    let seen = followed.out.lines().filter(|line| *line == "configmap/seen").count();
+    assert!(seen >= 2, "creation and deletion should both be shown: {followed:?}");
+}
