@@ -69,7 +69,8 @@ pub async fn serve(store: Store, config: EtcdApiConfig, shutdown: CancellationTo
     let mut tasks = JoinSet::new();
     let (reporter, health) = tonic_health::server::health_reporter();
     tasks.spawn(report_health(shared.clone(), reporter));
-    let clients = grpc_routes(&shared).add_service(health).into_axum_router().merge(endpoints.clone());
+    // tonic answers what it does not know by itself; ours tells gRPC and HTTP apart.
+    let clients = grpc_routes(&shared).add_service(health).into_axum_router().reset_fallback().merge(endpoints.clone());
     let clients = counting(clients, metrics.clone());
 
     let tls = config.tls.as_ref().map(|tls| acceptor(tls));
