@@ -96,7 +96,7 @@ impl Lab {
 
     /// The name of the leader, once all servers that run agree on one.
     pub async fn leader(&self) -> String {
-        until("servers agree on a leader", Duration::from_secs(20), || async {
+        until("servers agree on a leader", Duration::from_secs(20), async || {
             let status = self.status().await;
             status.leader.clone().ok_or_else(|| format!("{status:?}"))
         })

@@ -10,7 +10,7 @@ const POLL: Duration = Duration::from_millis(100);
 ///
 /// # Panics
 /// At the deadline, with `what` and the last reason.
-pub async fn until<T, E: Display, F: Future<Output = Result<T, E>>>(what: &str, deadline: Duration, mut ask: impl FnMut() -> F) -> T {
+pub async fn until<T, E: Display>(what: &str, deadline: Duration, mut ask: impl AsyncFnMut() -> Result<T, E>) -> T {
     let begun = Instant::now();
     loop {
         match ask().await {

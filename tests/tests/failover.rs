@@ -33,7 +33,8 @@ impl Writer {
                     return;
                 }
                 let name = format!("{prefix}-{n}");
-                let object = ConfigMap { metadata: ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() }, ..ConfigMap::default() };
+                let object =
+                    ConfigMap { metadata: ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() }, ..ConfigMap::default() };
                 // A write without an answer may or may not have happened; it is not counted, and the next one has another name.
                 let params = PostParams::default();
                 match tokio::time::timeout(Duration::from_millis(1000), api.create(&params, &object)).await {
@@ -89,12 +90,12 @@ impl Fault {
 async fn lose_the_leader(lab: &Lab, fault: Fault, round: usize) {
     let leader = lab.leader().await;
     let writer = Writer::start(lab.client().await, &format!("w{round}"));
-    until("writes are acknowledged", SOON, || async { if writer.count() > 20 { Ok(()) } else { Err(writer.count()) } }).await;
+    until("writes are acknowledged", SOON, async || if writer.count() > 20 { Ok(()) } else { Err(writer.count()) }).await;
     let struck = Instant::now();
     fault.strike(lab, &leader).await;
     // A write that was on its way when the leader went may still be acknowledged: what counts is after the fault was complete.
     let begun = Instant::now();
-    let first = until("writes go on", SOON, || async { writer.first_after(begun).ok_or("none yet") }).await;
+    let first = until("writes go on", SOON, async || writer.first_after(begun).ok_or("none yet")).await;
     let gap = first.duration_since(struck);
     eprintln!("{fault:?} of {leader}: first write after {gap:?}");
     assert!(gap <= GAP, "{fault:?} of {leader}: writes went on after {gap:?} only");
@@ -117,7 +118,7 @@ async fn lose_the_leader(lab: &Lab, fault: Fault, round: usize) {
 
 /// Waits until all servers are up and have applied the same.
 async fn caught_up(lab: &Lab) {
-    until("all servers have caught up", SOON, || async {
+    until("all servers have caught up", SOON, async || {
         let status = lab.status().await;
         let applied: Vec<_> = status.hosts.iter().filter_map(|host| host.applied).collect();
         let close = applied.len() == 3 && applied.iter().max().unwrap() - applied.iter().min().unwrap() < 50;
@@ -155,7 +156,9 @@ async fn the_cluster_shrugs_when_servers_go() {
     // Every member shows the same keys at the same revision.
     let first = keys(&lab, "172.30.0.11", None).await;
     let revision = first["header"]["revision"].as_i64().unwrap();
-    let at = |answer: &serde_json::Value| answer["kvs"].as_array().unwrap().iter().map(|kv| (kv["key"].clone(), kv["mod_revision"].clone())).collect::<Vec<_>>();
+    let at = |answer: &serde_json::Value| {
+        answer["kvs"].as_array().unwrap().iter().map(|kv| (kv["key"].clone(), kv["mod_revision"].clone())).collect::<Vec<_>>()
+    };
     assert!(at(&first).len() > 100, "{first}");
     for member in ["172.30.0.11", "172.30.0.12", "172.30.0.13"] {
         let answer = keys(&lab, member, Some(revision)).await;
@@ -192,7 +195,7 @@ spec:
     assert!(nodes.contains("w1") && nodes.contains("w2"), "pods should be spread: {nodes}");
     kill(lab.file(), "w1").await.unwrap();
     lab.cluster.node_ready("w1", false).await.unwrap();
-    until("two pods run on w2", SOON, || async {
+    until("two pods run on w2", SOON, async || {
         let pods = lab.kubectl("get pods -l app=mover --field-selector=spec.nodeName=w2,status.phase=Running -o name").await.ok();
         if pods.lines().count() == 2 { Ok(()) } else { Err(lab.kubectl("get pods -o wide").await.out) }
     })

@@ -103,7 +103,9 @@ async fn wrong_usage_gets_an_answer_that_helps() {
     tricorn(&["sever"]).await.fails(2, &["server"]);
     tricorn(&["up", "--servers", "many"]).await.fails(2, &["--servers"]);
     tricorn(&["server", "--name", "a", "--data-dir", data]).await.fails(1, &["is empty", "--cluster-init", "--join"]);
-    tricorn(&["server", "--name", "a", "--data-dir", data, "--join", "https://127.0.0.1:1"]).await.fails(1, &["no join token", "token create"]);
+    tricorn(&["server", "--name", "a", "--data-dir", data, "--join", "https://127.0.0.1:1"])
+        .await
+        .fails(1, &["no join token", "token create"]);
     let join = ["server", "--name", "a", "--data-dir", data, "--join", "https://127.0.0.1:1", "--token"];
     tricorn(&[&join[..], &["K10"]].concat()).await.fails(1, &["TC1"]);
     let token = format!("TC1{}::agent:secret", "ab".repeat(32));

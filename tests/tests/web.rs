@@ -21,17 +21,16 @@ spec:
   containers: [{name: probe, image: 'tricorn.local/busybox:1', command: [sleep, '3600']}]
 ";
 
-/// Asks `url` from the pod `probe` until every one of `replicas` has answered.
-async fn all_answer_a_pod(lab: &Lab, url: &str, replicas: usize) {
+/// Asks `address` (HOST PORT) from the pod `probe` until every one of `replicas` has answered. With nc: Debian's static busybox has a
+/// wget that ends in a segmentation fault.
+async fn all_answer_a_pod(lab: &Lab, address: &str, replicas: usize) {
     let mut seen = BTreeSet::new();
-    until(&format!("{replicas} replicas answer a pod at {url}"), SOON, || {
-        let seen = &mut seen;
-        async move {
-            let script = format!("for i in 1 2 3 4 5 6 7 8; do wget -q -T 2 -O - {url}/hostname; done");
-            let ran = lab.kubectl_args(&["exec", "probe", "--", "sh", "-c", &script]).await;
-            seen.extend(ran.out.lines().map(str::to_owned));
-            if seen.len() == replicas { Ok(()) } else { Err(format!("so far {seen:?} {}", ran.err)) }
-        }
+    until(&format!("{replicas} replicas answer a pod at {address}"), SOON, async || {
+        let ask = format!("printf 'GET /hostname HTTP/1.0\\r\\n\\r\\n' | nc -w 2 {address} | tail -n 1");
+        let script = format!("for i in 1 2 3 4 5 6 7 8; do {ask}; done");
+        let ran = lab.kubectl_args(&["exec", "probe", "--", "sh", "-c", &script]).await;
+        seen.extend(ran.out.lines().map(str::to_owned));
+        if seen.len() == replicas { Ok(()) } else { Err(format!("so far {seen:?} {}", ran.err)) }
     })
     .await;
 }
@@ -39,13 +38,10 @@ async fn all_answer_a_pod(lab: &Lab, url: &str, replicas: usize) {
 /// Asks `url` from a host until every one of `replicas` has answered.
 async fn all_answer_a_host(lab: &Lab, host: &str, url: &str, replicas: usize) {
     let mut seen = BTreeSet::new();
-    until(&format!("{replicas} replicas answer {host} at {url}"), SOON, || {
-        let seen = &mut seen;
-        async move {
-            let ran = lab.on(host, &format!("curl -s -m 2 {url}/hostname")).await;
-            seen.extend(ran.out.lines().map(str::to_owned));
-            if seen.len() == replicas { Ok(()) } else { Err(format!("so far {seen:?} {}", ran.err)) }
-        }
+    until(&format!("{replicas} replicas answer {host} at {url}"), SOON, async || {
+        let ran = lab.on(host, &format!("curl -s -m 2 {url}/hostname")).await;
+        seen.extend(ran.out.lines().map(str::to_owned));
+        if seen.len() == replicas { Ok(()) } else { Err(format!("so far {seen:?} {}", ran.err)) }
     })
     .await;
 }
@@ -62,8 +58,8 @@ async fn people_run_a_web_server() {
 
     // Through the ClusterIP and the NodePort, from a pod and from other hosts.
     let address = lab.kubectl("get service web -o jsonpath={.spec.clusterIP}").await.ok();
-    all_answer_a_pod(&lab, &format!("http://{address}"), 3).await;
-    all_answer_a_pod(&lab, "http://172.30.0.21:30080", 3).await;
+    all_answer_a_pod(&lab, &format!("{address} 80"), 3).await;
+    all_answer_a_pod(&lab, "172.30.0.21 30080", 3).await;
     all_answer_a_host(&lab, "w1", &format!("http://{address}"), 3).await;
     all_answer_a_host(&lab, "s1", "http://172.30.0.22:30080", 3).await;
     let said = lab.on("s2", "curl -s -m 2 http://172.30.0.21:30080/").await.ok();
@@ -74,7 +70,7 @@ async fn people_run_a_web_server() {
     watched(&lab).await;
 
     lab.kubectl_args(&["delete", "-f", example.to_str().unwrap(), "--timeout=60s"]).await.ok();
-    until("all pods of web are gone", SOON, || async {
+    until("all pods of web are gone", SOON, async || {
         let left = lab.kubectl("get pods -l app=web -o name").await.ok();
         if left.trim().is_empty() { Ok(()) } else { Err(left) }
     })
@@ -116,7 +112,7 @@ async fn scale_roll_undo(lab: &Lab) {
     assert!(history.contains('2'), "{history}");
     lab.kubectl("rollout undo deployment/web").await.ok();
     lab.kubectl("rollout status deployment/web --timeout=90s").await.ok();
-    until("version 1 answers again", SOON, || async {
+    until("version 1 answers again", SOON, async || {
         let said = lab.on("s3", "curl -s -m 3 http://172.30.0.21:30080/version").await.out;
         if said.trim() == "v1" { Ok(()) } else { Err(said) }
     })
@@ -162,7 +158,7 @@ async fn look(lab: &Lab) {
     let logs = lab.kubectl("logs -f talker --pod-running-timeout=60s").await.ok();
     assert_eq!(logs.lines().collect::<Vec<_>>(), (1..=20).map(|n| format!("line {n}")).collect::<Vec<_>>());
     assert_eq!(lab.kubectl("logs talker --tail=1").await.ok().trim(), "line 20");
-    until("the talker has succeeded", SOON, || async {
+    until("the talker has succeeded", SOON, async || {
         let phase = lab.kubectl("get pod talker -o jsonpath={.status.phase}").await.ok();
         if phase == "Succeeded" { Ok(()) } else { Err(phase) }
     })
@@ -185,7 +181,7 @@ spec:
 async fn watched(lab: &Lab) {
     let following = lab.kubectl("get configmap -w --request-timeout=8s -o name");
     let making = async {
-        until("a watched object shows up", SOON, || async {
+        until("a watched object shows up", SOON, async || {
             lab.kubectl("delete configmap seen --ignore-not-found").await.ok();
             lab.kubectl("create configmap seen --from-literal=a=b").await.ok();
             Ok::<_, String>(())

@@ -22,6 +22,9 @@ use std::time::Duration;
 use tricorn_proto::peer;
 use tricorn_proto::peer::append_reply::Result as Reply;
 
+/// Between two tries to open a stream of entries to a member that is not there: openraft asks again at once, since its own back-off
+/// begins with the stream.
+const REDIAL: Duration = Duration::from_millis(100);
 /// How long votes and transfers wait for their answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -36,7 +39,7 @@ pub(crate) struct Networks {
 impl Networks {
     fn network(&self, target: u64, member: &Member, lane: Lane) -> Network {
         self.links.learn(target, &member.peer_urls);
-        Network { links: self.links.clone(), counters: self.counters.clone(), target, lane }
+        Network { links: self.links.clone(), counters: self.counters.clone(), target, lane, refused: false }
     }
 }
 
@@ -61,6 +64,8 @@ pub(crate) struct Network {
     counters: Arc<Counters>,
     target: u64,
     lane: Lane,
+    /// The last stream of entries could not be opened.
+    refused: bool,
 }
 
 fn rpc_error(error: &LinkError) -> RPCError<Types> {
@@ -163,8 +168,13 @@ impl RaftNetworkV2<Types> for Network {
             request
         });
         Box::pin(async move {
+            if self.refused && self.lane == Lane::Log {
+                tokio::time::sleep(REDIAL).await;
+            }
+            self.refused = true;
             let link = self.links.get(self.target, self.lane).map_err(|error| rpc_error(&error))?;
             let replies = link.append(requests.boxed()).await.map_err(|error| rpc_error(&error))?;
+            self.refused = false;
             let replies = replies.map(|reply| reply_from_wire(reply.map_err(|error| rpc_error(&error))?));
             Ok::<BoxStream<'s, _>, _>(Box::pin(replies))
         })
@@ -237,6 +247,6 @@ impl RaftNetworkV2<Types> for Network {
 
     fn backoff(&self) -> Option<Backoff> {
         // A member that comes back should not wait long to be heard of.
-        Some(Backoff::new(std::iter::repeat(Duration::from_millis(100))))
+        Some(Backoff::new(std::iter::repeat(REDIAL)))
     }
 }

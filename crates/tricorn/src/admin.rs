@@ -16,7 +16,7 @@ const PLACES: [&str; 2] = ["tricorn-data/kubeconfig", "/var/lib/tricorn/kubeconf
 #[derive(clap::Args)]
 pub struct Cluster {
     /// The administrator's kubeconfig [default: ./tricorn-data/kubeconfig, then /var/lib/tricorn/kubeconfig]
-    #[arg(long, env = "KUBECONFIG")]
+    #[arg(long, env = "KUBECONFIG", global = true)]
     kubeconfig: Option<PathBuf>,
 }
 

@@ -6,8 +6,8 @@ use tracing_subscriber::EnvFilter;
 
 /// The variable that says what is logged, in the syntax of `tracing`'s filters: `info`, `tricorn_store=debug`, ...
 const VARIABLE: &str = "TRICORN_LOG";
-/// Libraries that say at "info" what only their authors want to know.
-const DEFAULT: &str = "info,openraft=warn,h2=warn,hyper=warn,tower=warn,rustls=warn,kube=warn";
+/// Libraries that say at "info" what only their authors want to know; openraft warns at each try to reach a member that is away.
+const DEFAULT: &str = "info,openraft=error,h2=warn,hyper=warn,tower=warn,rustls=warn,kube=warn";
 
 /// Logs to standard error from now on: lines for people, or JSON with `TRICORN_LOG_FORMAT=json`.
 pub fn start() {

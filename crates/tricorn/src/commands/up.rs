@@ -18,7 +18,7 @@ use crate::{logging, signals};
 #[derive(clap::Args)]
 pub struct DataDir {
     /// Where the cluster is kept, one folder a host
-    #[arg(long, env = "TRICORN_DATA_DIR", default_value = "./tricorn-data")]
+    #[arg(long, env = "TRICORN_DATA_DIR", default_value = "./tricorn-data", global = true)]
     data_dir: PathBuf,
 }
 
