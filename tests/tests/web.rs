@@ -117,6 +117,11 @@ async fn scale_roll_undo(lab: &Lab) {
         if said.trim() == "v1" { Ok(()) } else { Err(said) }
     })
     .await;
+    until("the pods of version 2 are gone", SOON, async || {
+        let images = lab.kubectl("get pods -l app=web -o jsonpath={.items[*].spec.containers[*].image}").await.ok();
+        if images.contains("v2") { Err(images) } else { Ok(()) }
+    })
+    .await;
 }
 
 /// describe, logs, exec, cp, explain, get -o wide.
@@ -154,8 +159,12 @@ async fn look(lab: &Lab) {
     let explained = lab.kubectl("explain deployment.spec.strategy.rollingUpdate").await.ok();
     assert!(explained.contains("maxSurge"), "{explained}");
     lab.apply(TALKER).await.ok();
-    // Follows until the container has ended, and has every line.
-    let logs = lab.kubectl("logs -f talker --pod-running-timeout=60s").await.ok();
+    // Following ends when the container does, and has every line.
+    let logs = until("the talker's log can be followed", SOON, async || {
+        let ran = lab.kubectl("logs -f talker").await;
+        if ran.code == Some(0) && !ran.out.is_empty() { Ok(ran.out) } else { Err(ran.err) }
+    })
+    .await;
     assert_eq!(logs.lines().collect::<Vec<_>>(), (1..=20).map(|n| format!("line {n}")).collect::<Vec<_>>());
     assert_eq!(lab.kubectl("logs talker --tail=1").await.ok().trim(), "line 20");
     until("the talker has succeeded", SOON, async || {

@@ -80,7 +80,11 @@ pub(crate) fn hash(bytes: &[u8]) -> String {
 
 /// A document that the client need not read again while it is the same.
 pub(crate) fn tagged(context: &Context, document: &Value, media: &'static str) -> Response<Body> {
-    let bytes = serde_json::to_vec(document).unwrap_or_default();
+    tagged_bytes(context, serde_json::to_vec(document).unwrap_or_default(), media)
+}
+
+/// The same for a document that is encoded already.
+pub(crate) fn tagged_bytes(context: &Context, bytes: Vec<u8>, media: &'static str) -> Response<Body> {
     let tag = format!("\"{}\"", hash(&bytes));
     let mut response = if context.headers.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
         let mut response = Response::new(Body::empty());

@@ -33,6 +33,8 @@ mod server;
 mod stamp;
 mod subresources;
 mod table;
+#[cfg(test)]
+mod testing;
 mod verbs;
 
 pub use authn::TokenAuthenticator;

@@ -2,7 +2,7 @@
 
 use crate::Answer;
 use crate::context::Context;
-use crate::discovery::{hash, tagged};
+use crate::discovery::{hash, tagged, tagged_bytes};
 use crate::media;
 use crate::respond;
 use crate::server::Server;
@@ -10,18 +10,32 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 use tricorn_meta::Status;
-use tricorn_schema::openapi;
+use tricorn_schema::{openapi, openapi_proto};
+
+/// What client-go asks for `/openapi/v2` in, and takes nothing else.
+const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+/// What the answer is called then.
+const PROTOBUF_ANSWER: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 /// All definitions, once; they are asked for rarely.
 static DEFINITIONS: LazyLock<Map<String, Value>> = LazyLock::new(openapi::described_definitions);
 
 pub(crate) fn v2(server: &Server, context: &Context) -> Answer {
-    media::negotiate(context.header(http::header::ACCEPT), media::PLAIN)?;
+    let accept = context.header(http::header::ACCEPT);
+    let form = media::negotiate(accept, media::PLAIN);
+    let protobuf = form.is_err() && accept.contains(PROTOBUF);
+    if !protobuf {
+        form?;
+    }
     let endpoints = server.endpoints.load();
     let mut definitions = DEFINITIONS.clone();
     definitions.extend(custom_definitions(server));
     let document = openapi::v2(&definitions, endpoints.resources());
-    Ok(tagged(context, &document, media::JSON))
+    Ok(if protobuf {
+        tagged_bytes(context, openapi_proto::encode(&document), PROTOBUF_ANSWER)
+    } else {
+        tagged(context, &document, media::JSON)
+    })
 }
 
 pub(crate) fn v3(server: &Server, context: &Context) -> Answer {
@@ -65,4 +79,28 @@ pub(crate) fn v3(server: &Server, context: &Context) -> Answer {
 /// The definitions of all custom kinds, by their names in OpenAPI.
 fn custom_definitions(server: &Server) -> Map<String, Value> {
     server.endpoints.load().all().iter().filter_map(|endpoint| endpoint.custom_definition()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{World, within};
+    use http::Method;
+    use http_body_util::BodyExt;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_schema_comes_in_the_form_that_is_asked_for() {
+        let world = World::start().await;
+        let cases = [
+            ("application/json", 200, b"{\""),
+            (super::PROTOBUF, 200, b"\x0a\x03"),
+            ("application/com.github.proto-openapi.spec.v2@v1.0+protobuf, application/json", 200, b"{\""),
+            ("text/html", 406, b"{\""),
+        ];
+        for (accept, expected, begins) in cases {
+            let (code, body) = world.send(Method::GET, "/openapi/v2", accept, None).await;
+            let bytes = within(body.collect()).await.map(|body| body.to_bytes()).unwrap_or_default();
+            assert_eq!((code.as_u16(), bytes.starts_with(begins)), (expected, true), "{accept}");
+        }
+        world.stop().await;
+    }
 }

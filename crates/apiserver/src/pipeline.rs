@@ -1,5 +1,6 @@
 //! The way of an object into the store: decode, prune, default, stamp, admit, validate, write. Every verb that writes goes through here.
 
+use crate::allocate::Held;
 use crate::context::Context;
 use crate::endpoint::Endpoint;
 use crate::options::{FieldValidation, WriteParameters};
@@ -7,10 +8,11 @@ use crate::server::Server;
 use crate::stamp;
 use serde_json::Value;
 use std::sync::Arc;
+use tokio::sync::Mutex;
 use tricorn_admission::{Operation, Request};
 use tricorn_meta::{GroupVersionKind, Status};
 use tricorn_patch::{Writer, reset_fields, track_update};
-use tricorn_registry::{Object, Step};
+use tricorn_registry::{Object, Step, WriteOptions};
 
 /// A generated name that is taken is replaced this often.
 const NAME_ATTEMPTS: usize = 8;
@@ -34,6 +36,27 @@ impl<'a> Target<'a> {
     /// The namespace as admission sees it.
     fn admission_namespace(&self) -> &'a str {
         if self.endpoint.group.is_empty() && self.endpoint.plural == "namespaces" { self.name } else { self.namespace }
+    }
+}
+
+/// A write: who makes it, of what, and how.
+#[derive(Clone, Copy)]
+pub(crate) struct Write<'a> {
+    pub context: &'a Context,
+    pub target: Target<'a>,
+    pub parameters: &'a WriteParameters,
+    /// The managed fields of the new object are complete already.
+    pub tracked: bool,
+}
+
+impl<'a> Write<'a> {
+    /// A write whose fields are still to be recorded.
+    pub(crate) fn new(context: &'a Context, target: Target<'a>, parameters: &'a WriteParameters) -> Self {
+        Self { context, target, parameters, tracked: false }
+    }
+
+    pub(crate) fn options(&self) -> WriteOptions {
+        self.context.write_options(self.parameters.dry_run)
     }
 }
 
@@ -112,22 +135,14 @@ pub(crate) fn prune(context: &Context, endpoint: &Endpoint, parameters: &WritePa
 }
 
 impl Server {
-    /// Stores a new object. `value` has been settled and pruned; `tracked` says that its managed fields are complete already.
-    pub(crate) async fn create_object(
-        &self,
-        context: &Context,
-        target: Target<'_>,
-        mut value: Value,
-        parameters: &WriteParameters,
-        tracked: bool,
-    ) -> Result<Arc<Object>, Status> {
-        let endpoint = target.endpoint;
-        let now = stamp::now();
+    /// Stores a new object. `value` has been settled and pruned.
+    pub(crate) async fn create_object(&self, write: Write<'_>, mut value: Value) -> Result<Arc<Object>, Status> {
+        let endpoint = write.target.endpoint;
         let sent_version = stamp::text(&value, "resourceVersion");
         if !sent_version.is_empty() && sent_version != "0" {
             return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
         }
-        stamp::create(&mut value, now);
+        stamp::create(&mut value, stamp::now());
         endpoint.default(&mut value);
         endpoint.prepare_for_create(&mut value);
         let base = if stamp::text(&value, "name").is_empty() { stamp::text(&value, "generateName").to_owned() } else { String::new() };
@@ -138,8 +153,7 @@ impl Server {
             {
                 metadata.insert("name".to_owned(), stamp::generated_name(&base).into());
             }
-            let result = self.create_named(context, target, value, parameters, tracked).await;
-            match result {
+            match self.create_named(write, value).await {
                 Err(refusal) if refusal.is_already_exists() && !base.is_empty() => {
                     if attempt >= NAME_ATTEMPTS {
                         return Err(Status::generate_name_conflict(&endpoint.group, &endpoint.plural, &base));
@@ -151,17 +165,25 @@ impl Server {
         Err(Status::internal("no name was generated"))
     }
 
-    async fn create_named(
-        &self,
-        context: &Context,
-        target: Target<'_>,
-        mut value: Value,
-        parameters: &WriteParameters,
-        tracked: bool,
-    ) -> Result<Arc<Object>, Status> {
-        let endpoint = target.endpoint;
+    async fn create_named(&self, write: Write<'_>, value: Value) -> Result<Arc<Object>, Status> {
         let name = stamp::text(&value, "name").to_owned();
-        let target = Target { name: &name, ..target };
+        let write = Write { target: Target { name: &name, ..write.target }, ..write };
+        let mut held = Held::default();
+        let created = async {
+            let value = self.finish_create(write, value, &mut held).await?;
+            self.registry.create(&write.target.endpoint.stored, write.target.namespace, &name, value, write.options()).await
+        }
+        .await;
+        if let Err(refusal) = &created {
+            self.release(&held, refusal).await;
+        }
+        created
+    }
+
+    /// What is to be stored: the second half of every creation.
+    async fn finish_create(&self, write: Write<'_>, mut value: Value, held: &mut Held) -> Result<Value, Status> {
+        let Write { context, target, parameters, tracked } = write;
+        let endpoint = target.endpoint;
         if !tracked {
             self.track(target, None, &mut value, parameters);
         }
@@ -171,38 +193,46 @@ impl Server {
         self.admission.mutate(&mut request, &objects).await?;
         let mut value = request.object.take().unwrap_or_default();
         self.check_rules(context, target, None, &value)?;
-        let held = self.allocate(context, target, None, &mut value, parameters.dry_run).await?;
-        let created = async {
-            let errors = endpoint.validate_create(&value);
-            if !errors.is_empty() {
-                return Err(Status::invalid(&endpoint.group, &endpoint.kind, &name, errors));
-            }
-            request.object = Some(value);
-            self.admission.validate(&mut request, &objects).await?;
-            request.warnings.drain(..).for_each(|text| context.warn(text));
-            let value = request.object.take().unwrap_or_default();
-            self.registry.create(&endpoint.stored, target.namespace, &name, value, context.write_options(parameters.dry_run)).await
+        self.allocate(write, None, &mut value, held).await?;
+        let errors = endpoint.validate_create(&value);
+        if !errors.is_empty() {
+            return Err(Status::invalid(&endpoint.group, &endpoint.kind, target.name, errors));
         }
-        .await;
-        match created {
-            Ok(object) => Ok(object),
-            Err(refusal) => {
-                self.release(held).await;
-                Err(refusal)
+        request.object = Some(value);
+        self.admission.validate(&mut request, &objects).await?;
+        request.warnings.drain(..).for_each(|text| context.warn(text));
+        Ok(request.object.take().unwrap_or_default())
+    }
+
+    /// Changes an object: `make` turns the current one into the new one, or leaves it with `None`. It is asked again when somebody else was faster. Nothing
+    /// is refused because of what an earlier attempt of this same request has allocated.
+    pub(crate) async fn update_object<M>(&self, write: Write<'_>, make: M) -> Result<Arc<Object>, Status>
+    where
+        M: Fn(&Object) -> Result<Option<Value>, Status> + Send + Sync,
+    {
+        let target = write.target;
+        // Attempts come one after the other; the lock only carries what is held from one to the next.
+        let (held, make) = (&Mutex::new(Held::default()), &make);
+        let change = |old: Arc<Object>| async move {
+            match make(&old)? {
+                Some(new) => self.finish_update(write, &old, new, &mut *held.lock().await).await,
+                None => Ok(Step::Keep),
             }
+        };
+        let updated = self.registry.update(&target.endpoint.stored, target.namespace, target.name, write.options(), change).await;
+        let held = held.lock().await;
+        match &updated {
+            // A dry run has changed nothing: what the Service used, it still uses.
+            Ok(_) if write.parameters.dry_run => {}
+            Ok(object) => self.settle(target, object, &held).await,
+            Err(refusal) => self.release(&held, refusal).await,
         }
+        updated
     }
 
     /// What is to be done to turn `old` into `new`: the second half of every update and patch.
-    pub(crate) async fn finish_update(
-        &self,
-        context: &Context,
-        target: Target<'_>,
-        old: &Arc<Object>,
-        mut new: Value,
-        parameters: &WriteParameters,
-        tracked: bool,
-    ) -> Result<Step, Status> {
+    async fn finish_update(&self, write: Write<'_>, old: &Arc<Object>, mut new: Value, held: &mut Held) -> Result<Step, Status> {
+        let Write { context, target, parameters, tracked } = write;
         let endpoint = target.endpoint;
         check_identity(endpoint, old, &new)?;
         stamp::update(&mut new, old.value());
@@ -218,31 +248,20 @@ impl Server {
         self.admission.mutate(&mut request, &objects).await?;
         let mut new = request.object.take().unwrap_or_default();
         self.check_rules(context, target, Some(old.value()), &new)?;
-        let held = if target.subresource.is_empty() {
-            self.allocate(context, target, Some(old.value()), &mut new, parameters.dry_run).await?
-        } else {
-            crate::allocate::Held::default()
-        };
-        let outcome = async {
-            let errors = endpoint.validate_update(&new, old.value(), target.subresource);
-            if !errors.is_empty() {
-                return Err(Status::invalid(&endpoint.group, &endpoint.kind, target.name, errors));
-            }
-            request.object = Some(new);
-            self.admission.validate(&mut request, &objects).await?;
-            request.warnings.drain(..).for_each(|text| context.warn(text));
-            Ok(request.object.take().unwrap_or_default())
+        self.allocate(write, Some(old.value()), &mut new, held).await?;
+        let errors = endpoint.validate_update(&new, old.value(), target.subresource);
+        if !errors.is_empty() {
+            return Err(Status::invalid(&endpoint.group, &endpoint.kind, target.name, errors));
         }
-        .await;
-        match outcome {
-            Ok(new) if stamp::is_terminating(old.value()) && stamp::may_vanish(&new) => Ok(Step::Delete),
-            Ok(new) if same(old.value(), &new) => Ok(Step::Keep),
-            Ok(new) => Ok(Step::Put(new)),
-            Err(refusal) => {
-                self.release(held).await;
-                Err(refusal)
-            }
-        }
+        request.object = Some(new);
+        self.admission.validate(&mut request, &objects).await?;
+        request.warnings.drain(..).for_each(|text| context.warn(text));
+        let new = request.object.take().unwrap_or_default();
+        Ok(match () {
+            () if stamp::is_terminating(old.value()) && stamp::may_vanish(&new) => Step::Delete,
+            () if same(old.value(), &new) => Step::Keep,
+            () => Step::Put(new),
+        })
     }
 
     /// Records whose fields these are now.

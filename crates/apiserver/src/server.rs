@@ -46,6 +46,25 @@ impl Server {
         self.endpoints.load().get(group, version, resource)
     }
 
+    /// A server without its tasks.
+    pub(crate) fn new(config: ApiServerConfig, registry: Registry) -> Arc<Self> {
+        let limits = Limits::new(&config);
+        let allocator = Allocator::new(config.service_network, config.service_prefix_bits);
+        Arc::new(Self {
+            registry,
+            admission: Chain::builtin(),
+            authorizer: RwLock::default(),
+            authorizer_ready: access::Readiness::default(),
+            endpoints: ArcSwap::from_pointee(Endpoints::builtin()),
+            limits,
+            metrics: Metrics::new(),
+            allocator,
+            stop: CancellationToken::new(),
+            draining: AtomicBool::new(false),
+            config,
+        })
+    }
+
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
@@ -62,21 +81,7 @@ impl ApiServer {
     /// Starts the server's own tasks: authorization caches, custom resources, bootstrap objects. It serves as soon as this returns; until the tasks have
     /// seen the store, `/readyz` says no and only members of `system:masters` are let through. Must be called within a runtime.
     pub fn start(config: ApiServerConfig, registry: Registry) -> Self {
-        let limits = Limits::new(&config);
-        let allocator = Allocator::new(config.service_network, config.service_prefix_bits);
-        let server = Arc::new(Server {
-            registry,
-            admission: Chain::builtin(),
-            authorizer: RwLock::default(),
-            authorizer_ready: access::Readiness::default(),
-            endpoints: ArcSwap::from_pointee(Endpoints::builtin()),
-            limits,
-            metrics: Metrics::new(),
-            allocator,
-            stop: CancellationToken::new(),
-            draining: AtomicBool::new(false),
-            config,
-        });
+        let server = Server::new(config, registry);
         let mut tasks = JoinSet::new();
         access::spawn(&server, &mut tasks);
         tasks.spawn(custom::run(server.clone()));

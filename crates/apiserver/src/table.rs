@@ -53,3 +53,6 @@ fn filled(mut table: Value, objects: &[&Value], include: Include, metadata: Valu
     }
     table
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,7 +65,7 @@ impl Comparison {
 pub async fn run(args: &CompareArgs, progress: &ProgressBar) -> Result<Comparison> {
     std::fs::create_dir_all(&args.etcd_dir).with_context(|| format!("make {}", args.etcd_dir.display()))?;
     progress.set_message("starting etcd");
-    let etcd = EtcdCluster::start(&args.etcd, &args.etcd_dir, args.etcd_members.max(1)).await?;
+    let etcd = EtcdCluster::start(&args.etcd, &[], &args.etcd_dir, args.etcd_members.max(1)).await?;
     let theirs = etcd.target();
     let rounds = args.rounds.max(1);
     let mut pairs = Vec::new();

@@ -1,4 +1,4 @@
-//! An etcd cluster on loopback, to compare with.
+//! A cluster on loopback of anything that takes etcd's flags.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -14,15 +14,16 @@ use crate::connect::Target;
 /// How long the members may take to agree on a leader.
 const READY: Duration = Duration::from_secs(30);
 
-/// Members of the machine's etcd, ended when dropped. Their data stays in the directory they were given.
+/// Members of a cluster, ended when dropped. Their data stays in the directory they were given.
 pub struct EtcdCluster {
     members: Vec<Child>,
     endpoints: Vec<String>,
 }
 
 impl EtcdCluster {
-    /// Starts `count` members that keep their data under `dir`, and waits until they have a leader.
-    pub async fn start(program: &Path, dir: &Path, count: usize) -> Result<Self> {
+    /// Starts `count` members that keep their data under `dir`, and waits until they have a leader. `verb` comes before etcd's flags:
+    /// nothing for etcd itself.
+    pub async fn start(program: &Path, verb: &[&str], dir: &Path, count: usize) -> Result<Self> {
         let mut ports = Vec::new();
         // All are held until all are known, so that no port is given twice.
         for _ in 0..count * 2 {
@@ -39,6 +40,7 @@ impl EtcdCluster {
         let mut started = Self { members: Vec::new(), endpoints: clients.to_vec() };
         for (n, (client, peer)) in clients.iter().zip(peers).enumerate() {
             let child = Command::new(program)
+                .args(verb)
                 .args(["--name", &format!("m{n}"), "--log-level", "error", "--data-dir"])
                 .arg(dir.join(format!("m{n}")))
                 .args(["--listen-client-urls", client, "--advertise-client-urls", client])
@@ -67,12 +69,12 @@ impl EtcdCluster {
                 return Ok(());
             }
             for member in &mut self.members {
-                if let Some(status) = member.try_wait().context("look after etcd")? {
-                    bail!("an etcd member ended while starting: {status}");
+                if let Some(status) = member.try_wait().context("look after the members")? {
+                    bail!("a member ended while starting: {status}");
                 }
             }
             if begun.elapsed() > READY {
-                bail!("the etcd members have no leader after {READY:?}");
+                bail!("the members have no leader after {READY:?}");
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

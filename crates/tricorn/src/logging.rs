@@ -11,7 +11,12 @@ const DEFAULT: &str = "info,openraft=error,h2=warn,hyper=warn,tower=warn,rustls=
 
 /// Logs to standard error from now on: lines for people, or JSON with `TRICORN_LOG_FORMAT=json`.
 pub fn start() {
-    let filter = EnvFilter::try_from_env(VARIABLE).unwrap_or_else(|_| EnvFilter::new(DEFAULT));
+    start_at(None);
+}
+
+/// The same, with a level from the command line where the variable says nothing.
+pub fn start_at(level: Option<&str>) {
+    let filter = EnvFilter::try_from_env(VARIABLE).unwrap_or_else(|_| EnvFilter::new(level.unwrap_or(DEFAULT)));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = if std::env::var("TRICORN_LOG_FORMAT").is_ok_and(|format| format == "json") {
         builder.json().try_init()

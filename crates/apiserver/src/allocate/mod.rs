@@ -1,20 +1,22 @@
 //! Addresses and node ports of Services. Each is an object of its own in the store, and making it is the allocation: two servers cannot both
 //! make the same one. Addresses are IPAddress objects, as upstream has them; node ports are objects that are not served.
 
+mod held;
 mod ports;
 mod release;
 mod wants;
 
-use crate::context::Context;
-use crate::pipeline::Target;
+use crate::pipeline::{Target, Write};
 use crate::server::Server;
 use crate::stamp;
+use held::Allocation;
 use rand::Rng;
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
 use tricorn_meta::{FieldError, FieldPath, Status};
-use tricorn_registry::{Object, StoredResource};
+use tricorn_registry::StoredResource;
 
+pub(crate) use held::Held;
 pub(crate) use release::repair;
 
 /// Random addresses are tried this often before the range counts as full.
@@ -29,10 +31,6 @@ pub(crate) struct Allocator {
     addresses: StoredResource,
     ports: StoredResource,
 }
-
-/// What has been allocated for a write that is not done yet.
-#[derive(Default)]
-pub(crate) struct Held(Vec<(StoredResource, String)>);
 
 impl Allocator {
     pub(crate) fn new(network: Ipv4Addr, prefix_bits: u8) -> Self {
@@ -61,6 +59,13 @@ impl Allocator {
         let reserved = (self.size / 16).clamp(16, 256).min(self.size / 2);
         Ipv4Addr::from(self.network + rand::rng().random_range(reserved..self.size - 1))
     }
+
+    /// The allocations behind what a Service says that it uses.
+    fn of(&self, service: &Value) -> Vec<Allocation> {
+        let addresses = wants::used_addresses(service).into_iter().map(|name| Allocation::new(&self.addresses, name));
+        let ports = wants::used_ports(service).into_iter().map(|port| Allocation::new(&self.ports, port.to_string()));
+        addresses.chain(ports).collect()
+    }
 }
 
 fn is_service(target: Target<'_>) -> bool {
@@ -68,63 +73,43 @@ fn is_service(target: Target<'_>) -> bool {
 }
 
 impl Server {
-    /// Gives a Service the address and ports that it needs and does not have.
-    pub(crate) async fn allocate(
-        &self,
-        context: &Context,
-        target: Target<'_>,
-        old: Option<&Value>,
-        new: &mut Value,
-        dry_run: bool,
-    ) -> Result<Held, Status> {
-        let mut held = Held::default();
-        if !is_service(target) {
-            return Ok(held);
+    /// Gives a Service the address and ports that it needs and does not have. What is in `held` was made by an earlier attempt of the same request and
+    /// is used again. What is made stays in `held`, after a refusal too: giving it back is for whoever knows the end of the request.
+    pub(crate) async fn allocate(&self, write: Write<'_>, old: Option<&Value>, new: &mut Value, held: &mut Held) -> Result<(), Status> {
+        if !is_service(write.target) {
+            return Ok(());
         }
+        held.begin(stamp::text(new, "uid"), old.map(|old| self.allocator.of(old)).unwrap_or_default());
         wants::carry_over(old, new);
-        let done = async {
-            self.allocate_address(context, target, old, new, dry_run, &mut held).await?;
-            self.allocate_ports(context, target, old, new, dry_run, &mut held).await
-        }
-        .await;
-        match done {
-            Ok(()) => Ok(held),
-            Err(refusal) => {
-                self.release(held).await;
-                Err(refusal)
-            }
-        }
+        self.allocate_address(write, old, new, held).await?;
+        self.allocate_ports(write, old, new, held).await
     }
 
-    async fn allocate_address(
-        &self,
-        context: &Context,
-        target: Target<'_>,
-        old: Option<&Value>,
-        new: &mut Value,
-        dry_run: bool,
-        held: &mut Held,
-    ) -> Result<(), Status> {
+    async fn allocate_address(&self, write: Write<'_>, old: Option<&Value>, new: &mut Value, held: &mut Held) -> Result<(), Status> {
         if !wants::needs_address(new) {
             return Ok(());
         }
         let wanted = new["spec"]["clusterIP"].as_str().unwrap_or_default().to_owned();
-        if wanted == "None" || (!wanted.is_empty() && old.is_some_and(|old| old["spec"]["clusterIP"] == wanted.as_str())) {
-            wants::set_address(new, &wanted);
+        if wanted.is_empty() {
+            let address = self.random_address(write, new, held).await?;
+            wants::set_address(new, &address);
             return Ok(());
         }
-        if !wanted.is_empty() {
-            self.take_address(context, target, new, &wanted, dry_run, held).await?;
-            wants::set_address(new, &wanted);
-            return Ok(());
+        if wanted != "None" && old.is_none_or(|old| old["spec"]["clusterIP"] != wanted.as_str()) {
+            self.take_address(write, new, &wanted, held).await?;
+        }
+        wants::set_address(new, &wanted);
+        Ok(())
+    }
+
+    async fn random_address(&self, write: Write<'_>, new: &Value, held: &mut Held) -> Result<String, Status> {
+        if let Some(spare) = held.spare(&self.allocator.addresses, &[]) {
+            return Ok(spare);
         }
         for _ in 0..ATTEMPTS {
             let candidate = self.allocator.random().to_string();
-            match self.take(context, &self.allocator.addresses, &candidate, ip_address(target, new, &candidate), dry_run, held).await {
-                Ok(()) => {
-                    wants::set_address(new, &candidate);
-                    return Ok(());
-                }
+            match self.take(write, &self.allocator.addresses, &candidate, ip_address(write.target, new, &candidate), held).await {
+                Ok(()) => return Ok(candidate),
                 Err(refusal) if refusal.is_already_exists() => {}
                 Err(refusal) => return Err(refusal),
             }
@@ -132,15 +117,8 @@ impl Server {
         Err(Status::internal("failed to allocate a serviceIP: range is full"))
     }
 
-    async fn take_address(
-        &self,
-        context: &Context,
-        target: Target<'_>,
-        new: &Value,
-        wanted: &str,
-        dry_run: bool,
-        held: &mut Held,
-    ) -> Result<(), Status> {
+    async fn take_address(&self, write: Write<'_>, new: &Value, wanted: &str, held: &mut Held) -> Result<(), Status> {
+        let target = write.target;
         let invalid = |why: &str| {
             let error =
                 FieldError::invalid(&FieldPath::new("spec.clusterIPs"), json!([wanted]), format!("failed to allocate IP {wanted}: {why}"));
@@ -151,41 +129,23 @@ impl Server {
             Ok(_) => return Err(invalid("the provided IP is not in the valid range")),
             Err(_) => return Err(invalid("not a valid IPv4 address")),
         }
-        match self.take(context, &self.allocator.addresses, wanted, ip_address(target, new, wanted), dry_run, held).await {
+        match self.take(write, &self.allocator.addresses, wanted, ip_address(target, new, wanted), held).await {
             Err(refusal) if refusal.is_already_exists() => Err(invalid("provided IP is already allocated")),
             other => other,
         }
     }
 
-    /// Makes one allocation; "already exists" when somebody else has it.
-    async fn take(
-        &self,
-        context: &Context,
-        resource: &StoredResource,
-        name: &str,
-        object: Value,
-        dry_run: bool,
-        held: &mut Held,
-    ) -> Result<(), Status> {
-        self.registry.create(resource, "", name, object, context.write_options(dry_run)).await?;
-        if !dry_run {
-            held.0.push((resource.clone(), name.to_owned()));
+    /// Makes one allocation, unless an earlier attempt of the request has made it; "already exists" when somebody else has it.
+    async fn take(&self, write: Write<'_>, resource: &StoredResource, name: &str, object: Value, held: &mut Held) -> Result<(), Status> {
+        let allocation = Allocation::new(resource, name);
+        if held.has(&allocation) {
+            return Ok(());
+        }
+        self.registry.create(resource, "", name, object, write.options()).await?;
+        if !write.parameters.dry_run {
+            held.add(allocation);
         }
         Ok(())
-    }
-
-    /// Gives back what was allocated for a write that did not happen.
-    pub(crate) async fn release(&self, held: Held) {
-        for (resource, name) in held.0 {
-            self.drop_allocation(&resource, &name).await;
-        }
-    }
-
-    /// After a write: gives back what the Service no longer uses.
-    pub(crate) async fn settle_update(&self, target: Target<'_>, object: &Object) {
-        if is_service(target) {
-            self.release_unused(object).await;
-        }
     }
 }
 
@@ -202,3 +162,6 @@ fn ip_address(target: Target<'_>, service: &Value, address: &str) -> Value {
         "spec": {"parentRef": {"group": "", "resource": "services", "namespace": target.namespace, "name": target.name}},
     })
 }
+
+#[cfg(test)]
+mod tests;

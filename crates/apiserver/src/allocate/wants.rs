@@ -37,17 +37,22 @@ pub(super) fn set_address(service: &mut Value, address: &str) {
     }
 }
 
+/// Its ports, where it has any. (Indexing would write a null where it has none.)
+fn ports_of(service: &mut Value) -> impl Iterator<Item = &mut Value> {
+    service.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten()
+}
+
 /// Keeps what was allocated before where the client left it out.
 pub(super) fn carry_over(old: Option<&Value>, new: &mut Value) {
-    if !needs_address(new) {
-        if let Some(spec) = new["spec"].as_object_mut() {
-            for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
-                spec.shift_remove(field);
-            }
+    if !needs_address(new)
+        && let Some(spec) = new["spec"].as_object_mut()
+    {
+        for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
+            spec.shift_remove(field);
         }
     }
     if !needs_ports(new) && kind(new) != "LoadBalancer" {
-        for port in new["spec"]["ports"].as_array_mut().into_iter().flatten() {
+        for port in ports_of(new) {
             if let Some(port) = port.as_object_mut() {
                 port.shift_remove("nodePort");
             }
@@ -59,6 +64,7 @@ pub(super) fn carry_over(old: Option<&Value>, new: &mut Value) {
         spec.shift_remove("healthCheckNodePort");
     }
     let Some(old) = old else { return };
+    drop_outlived(old, new);
     if needs_address(new) && new["spec"]["clusterIP"].as_str().unwrap_or_default().is_empty() && needs_address(old) {
         for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
             if let Some(value) = old["spec"].get(field) {
@@ -68,7 +74,7 @@ pub(super) fn carry_over(old: Option<&Value>, new: &mut Value) {
     }
     if needs_ports(new) && needs_ports(old) {
         let before = old["spec"]["ports"].as_array().cloned().unwrap_or_default();
-        for port in new["spec"]["ports"].as_array_mut().into_iter().flatten().filter(|port| port["nodePort"].as_i64().unwrap_or(0) == 0) {
+        for port in ports_of(new).filter(|port| port["nodePort"].as_i64().unwrap_or(0) == 0) {
             let same = |other: &&Value| other["port"] == port["port"] && other["protocol"] == port["protocol"];
             if let Some(number) = before.iter().find(same).and_then(|other| other.get("nodePort")) {
                 port["nodePort"] = number.clone();
@@ -81,6 +87,42 @@ pub(super) fn carry_over(old: Option<&Value>, new: &mut Value) {
     {
         new["spec"]["healthCheckNodePort"] = old["spec"]["healthCheckNodePort"].clone();
     }
+}
+
+/// Whether it is reached from outside the cluster.
+fn is_external(service: &Value) -> bool {
+    matches!(kind(service), "NodePort" | "LoadBalancer") || service["spec"]["externalIPs"].as_array().is_some_and(|all| !all.is_empty())
+}
+
+fn is_balanced(service: &Value) -> bool {
+    kind(service) == "LoadBalancer"
+}
+
+/// Takes out what a Service of another type had and the client has only left where it was. What the client changed is for the validation to refuse.
+fn drop_outlived(old: &Value, new: &mut Value) {
+    let ended = |needed: fn(&Value) -> bool| needed(old) && !needed(new);
+    let (external, balanced) = (ended(is_external), ended(is_balanced));
+    for (field, ended) in
+        [("externalTrafficPolicy", external), ("allocateLoadBalancerNodePorts", balanced), ("loadBalancerClass", balanced)]
+    {
+        if ended
+            && old["spec"][field] == new["spec"][field]
+            && let Some(spec) = new["spec"].as_object_mut()
+        {
+            spec.shift_remove(field);
+        }
+    }
+}
+
+/// The addresses in the cluster that a Service uses.
+pub(super) fn used_addresses(service: &Value) -> Vec<String> {
+    let spec = &service["spec"];
+    let listed = spec["clusterIPs"].as_array().into_iter().flatten();
+    let mut all: Vec<String> = listed.chain([&spec["clusterIP"]]).filter_map(|address| address.as_str().map(str::to_owned)).collect();
+    all.retain(|address| !address.is_empty() && address != "None");
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 /// The node ports that a Service uses.
@@ -104,6 +146,43 @@ mod tests {
         carry_over(Some(&old), &mut new);
         assert_eq!(new["spec"]["clusterIP"], "10.43.1.1");
         assert_eq!(used_ports(&new), [30001]);
+    }
+
+    #[test]
+    fn a_headless_service_uses_no_address() {
+        let cases = [
+            (json!({"clusterIP": "10.43.1.1", "clusterIPs": ["10.43.1.1"]}), vec!["10.43.1.1"]),
+            (json!({"clusterIP": "10.43.1.1"}), vec!["10.43.1.1"]),
+            (json!({"clusterIP": "None", "clusterIPs": ["None"]}), vec![]),
+            (json!({"clusterIP": ""}), vec![]),
+            (json!({"type": "ExternalName"}), vec![]),
+        ];
+        for (spec, expected) in cases {
+            assert_eq!(used_addresses(&json!({"spec": spec})), expected);
+        }
+    }
+
+    #[test]
+    fn a_change_of_type_drops_what_only_the_old_type_has() {
+        let old = json!({"spec": {"type": "LoadBalancer", "externalTrafficPolicy": "Cluster", "allocateLoadBalancerNodePorts": true, "loadBalancerClass": "x/y"}});
+        // The new type, a field that the client changed, and the fields that are left.
+        let cases = [
+            ("LoadBalancer", None, vec!["allocateLoadBalancerNodePorts", "externalTrafficPolicy", "loadBalancerClass", "type"]),
+            ("NodePort", None, vec!["externalTrafficPolicy", "type"]),
+            ("ClusterIP", None, vec!["type"]),
+            ("ClusterIP", Some("externalTrafficPolicy"), vec!["externalTrafficPolicy", "type"]),
+        ];
+        for (kind, changed, expected) in cases {
+            let mut new = old.clone();
+            new["spec"]["type"] = json!(kind);
+            if let Some(field) = changed {
+                new["spec"][field] = json!("Local");
+            }
+            carry_over(Some(&old), &mut new);
+            let mut left: Vec<_> = new["spec"].as_object().into_iter().flatten().map(|(field, _)| field.as_str()).collect();
+            left.sort_unstable();
+            assert_eq!(left, expected, "{kind} {changed:?}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{context, parameters};
 use crate::context::Context;
-use crate::pipeline::Target;
+use crate::pipeline::{Target, Write};
 use crate::server::Server;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -107,17 +107,17 @@ async fn bring_about(
 ) -> Result<(), Status> {
     let endpoint = server.endpoint(group, version, plural).ok_or_else(|| Status::internal(format_args!("{plural} are not served")))?;
     let target = Target { endpoint: &endpoint, subresource: "", namespace: "default", name: "kubernetes" };
-    let parameters = &parameters();
-    let change = |old: Arc<Object>| async move {
+    let parameters = parameters();
+    let write = Write::new(context, target, &parameters);
+    let make = |old: &Object| {
         let mut next = old.value().clone();
         for field in fields {
             next[*field] = wanted[*field].clone();
         }
-        server.finish_update(context, target, &old, next, parameters, false).await
+        Ok(Some(next))
     };
-    let updated = server.registry.update(&endpoint.stored, "default", "kubernetes", WriteOptions::default(), change).await;
-    match updated {
-        Err(refusal) if refusal.is_not_found() => match server.create_object(context, target, wanted.clone(), parameters, false).await {
+    match server.update_object(write, make).await {
+        Err(refusal) if refusal.is_not_found() => match server.create_object(write, wanted.clone()).await {
             Err(refusal) if !refusal.is_already_exists() => Err(refusal),
             _ => Ok(()),
         },

@@ -7,14 +7,14 @@ mod objects;
 use crate::allocate;
 use crate::context::Context;
 use crate::options::{FieldValidation, WriteParameters};
-use crate::pipeline::Target;
+use crate::pipeline::{Target, Write};
 use crate::server::Server;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tricorn_meta::{GroupVersionKind, Status, UserInfo};
-use tricorn_registry::{Object, Step};
+use tricorn_registry::Object;
 use tricorn_schema::catalog;
 
 /// Pause before what failed is tried again.
@@ -74,23 +74,19 @@ async fn make(server: &Server, context: &Context, wanted: &Value) -> Result<(), 
     let (namespace, name) = (text("namespace"), text("name"));
     let target = Target { endpoint: &endpoint, subresource: "", namespace: &namespace, name: &name };
     let parameters = parameters();
+    let write = Write::new(context, target, &parameters);
     match server.registry.read(&endpoint.stored, &namespace, &name).await {
         Ok(existing) => {
             let Some(_) = tricorn_authz::reconcile(existing.value(), wanted).filter(|_| kind.group == "rbac.authorization.k8s.io") else {
                 return Ok(());
             };
-            let parameters = &parameters;
-            let change = |old: Arc<Object>| async move {
-                match tricorn_authz::reconcile(old.value(), wanted) {
-                    Some(next) if next["roleRef"] == old.value()["roleRef"] => {
-                        server.finish_update(context, target, &old, next, parameters, false).await
-                    }
-                    _ => Ok(Step::Keep),
-                }
+            let make = |old: &Object| {
+                let next = tricorn_authz::reconcile(old.value(), wanted);
+                Ok(next.filter(|next| next["roleRef"] == old.value()["roleRef"]))
             };
-            server.registry.update(&endpoint.stored, &namespace, &name, context.write_options(false), change).await.map(|_| ())
+            server.update_object(write, make).await.map(|_| ())
         }
-        Err(refusal) if refusal.is_not_found() => match server.create_object(context, target, wanted.clone(), &parameters, false).await {
+        Err(refusal) if refusal.is_not_found() => match server.create_object(write, wanted.clone()).await {
             Err(refusal) if !refusal.is_already_exists() => Err(refusal),
             _ => Ok(()),
         },

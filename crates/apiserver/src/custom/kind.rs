@@ -58,11 +58,20 @@ impl CustomKind {
 /// The endpoints of a CustomResourceDefinition: one a served version, the stored version's first.
 pub(crate) fn endpoints(crd: &Value) -> Vec<Arc<Endpoint>> {
     let spec = &crd["spec"];
-    let versions = spec["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let stored =
-        versions.iter().find(|version| version["storage"] == true).and_then(|version| version["name"].as_str()).unwrap_or_default();
-    let served = versions.iter().filter(|version| version["served"] == true);
+    let stored = stored_version(spec).and_then(|version| version["name"].as_str()).unwrap_or_default();
+    let served = spec["versions"].as_array().into_iter().flatten().filter(|version| version["served"] == true);
     served.filter_map(|version| endpoint(spec, version, stored)).map(Arc::new).collect()
+}
+
+/// The version that objects are stored in, whether it is served or not.
+pub(super) fn stored_endpoint(crd: &Value) -> Option<Endpoint> {
+    let spec = &crd["spec"];
+    let version = stored_version(spec)?;
+    endpoint(spec, version, version["name"].as_str()?)
+}
+
+fn stored_version(spec: &Value) -> Option<&Value> {
+    spec["versions"].as_array()?.iter().find(|version| version["storage"] == true)
 }
 
 fn words(value: &Value) -> Vec<String> {
@@ -138,5 +147,36 @@ fn custom_kind(version: &Value, resource: &Resource, names: &Value, name: String
         namespaced: resource.namespaced,
         schema,
         definition,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_custom_kind_is_printed_as_its_definition_says() {
+        let crd = json!({"spec": {
+            "group": "sea.example", "scope": "Namespaced", "names": {"plural": "crowns", "kind": "Crown"},
+            "versions": [
+                {"name": "v1", "served": true, "storage": true, "additionalPrinterColumns": [
+                    {"name": "Pearls", "type": "integer", "jsonPath": ".spec.pearls"},
+                    {"name": "Owner", "type": "string", "jsonPath": ".spec.owner", "priority": 1},
+                ]},
+                {"name": "v2", "served": true, "storage": false},
+            ],
+        }});
+        let crown = json!({"metadata": {"name": "a"}, "spec": {"pearls": 3, "owner": "x"}});
+        let expected = [
+            (json!([["Name", 0], ["Pearls", 0], ["Owner", 1]]), json!(["a", 3, "x"])),
+            (json!([["Name", 0], ["Age", 0]]), json!(["a", null])),
+        ];
+        for (endpoint, (columns, cells)) in endpoints(&crd).iter().zip(expected) {
+            let table = endpoint.table(&[&crown], Timestamp::from_seconds(0));
+            let found: Vec<_> =
+                table["columnDefinitions"].as_array().unwrap().iter().map(|column| json!([column["name"], column["priority"]])).collect();
+            assert_eq!((json!(found), &table["rows"][0]["cells"]), (columns, &cells), "{}", endpoint.version);
+        }
     }
 }

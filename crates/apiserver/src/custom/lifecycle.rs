@@ -1,21 +1,29 @@
 //! From a CustomResourceDefinition that somebody wrote to endpoints that are served, and back.
 
-use super::kind::endpoints;
+use super::kind::{endpoints, stored_endpoint};
 use crate::context::Context;
+use crate::endpoint::Endpoint;
 use crate::options::DeleteParameters;
 use crate::pipeline::Target;
 use crate::server::Server;
 use crate::stamp;
 use crate::verbs::delete_object;
+use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tricorn_meta::{Status, UserInfo};
-use tricorn_registry::{ListQuery, Object, Paged, Predicate, Step, StoredResource, Version, WriteOptions};
+use tricorn_registry::{ListQuery, Object, Paged, Predicate, Step, StoredResource, Version, Watch, WriteOptions};
 
+/// Pause before what broke is begun again, and before a cleanup that is not done is looked at again: whoever holds its objects writes to them and not to
+/// the definition.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// Held on a definition until its objects are gone.
 const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
+/// One cleanup deletes at most this many objects before others get their turn, so many of them at a time.
+const CLEANUP_BATCH: usize = 1024;
+const CLEANUP_PARALLEL: usize = 16;
 
 fn definitions() -> StoredResource {
     StoredResource::builtin("apiextensions.k8s.io", "customresourcedefinitions", false)
@@ -23,45 +31,70 @@ fn definitions() -> StoredResource {
 
 /// Follows the definitions for as long as the server runs.
 pub(crate) async fn run(server: Arc<Server>) {
+    let mut leadership = server.registry.store().leadership();
     loop {
-        if let Err(error) = follow(&server).await {
+        if let Err(error) = follow(&server, &mut leadership, |now| now.is_leader).await {
             tracing::warn!(%error, "custom resource definitions could not be followed; trying again");
         }
         tokio::time::sleep(RETRY_PAUSE).await;
     }
 }
 
-async fn follow(server: &Arc<Server>) -> Result<(), Status> {
+/// `leads` reads out of `leadership` whether this server leads.
+async fn follow<L>(server: &Server, leadership: &mut watch::Receiver<L>, leads: fn(&L) -> bool) -> Result<(), Status> {
     let stored = definitions();
-    let (objects, _, mut watch) = server.registry.watch_list(&stored, None, Version::Any, Predicate::all()).await?;
+    let (mut all, _, mut changes) = server.registry.watch_list(&stored, None, Version::Any, Predicate::all()).await?;
     let cache = server.registry.cache(&stored);
-    take_up(server, &objects).await?;
     loop {
-        if !watch.next().await?.events.is_empty() {
-            take_up(server, &cache.all()).await?;
+        publish(server, &all);
+        loop {
+            let leading = leads(&leadership.borrow_and_update());
+            let done = look_after(server, &all, leading).await;
+            tokio::select! {
+                changed = next_change(&mut changes) => {
+                    changed?;
+                    break;
+                }
+                // A new leader goes on where the last one stopped, whether a definition changes or not.
+                changed = leadership.changed() => changed.map_err(|_| Status::service_unavailable("the store has stopped"))?,
+                () = tokio::time::sleep(RETRY_PAUSE), if !done => {}
+            }
         }
+        all = cache.all();
     }
 }
 
-async fn take_up(server: &Arc<Server>, all: &[Arc<Object>]) -> Result<(), Status> {
-    let mut custom = Vec::new();
-    for crd in all {
-        if stamp::is_terminating(crd.value()) {
-            custom.extend(endpoints(crd.value()));
-        } else if conflict(crd, all).is_none() {
-            custom.extend(endpoints(crd.value()));
-        }
-    }
+async fn next_change(changes: &mut Watch) -> Result<(), Status> {
+    while changes.next().await?.events.is_empty() {}
+    Ok(())
+}
+
+/// Serves what the definitions define. One that is on its way out is served until its objects are gone.
+fn publish(server: &Server, all: &[Arc<Object>]) {
+    let good = all.iter().filter(|crd| stamp::is_terminating(crd.value()) || conflict(crd, all).is_none());
+    let custom = good.flat_map(|crd| endpoints(crd.value())).collect();
     let next = server.endpoints.load().with_custom(custom);
     server.endpoints.store(Arc::new(next));
-    for crd in all {
-        if stamp::is_terminating(crd.value()) {
-            clean_up(server, crd).await?;
-        } else {
-            establish(server, crd, conflict(crd, all)).await?;
+}
+
+/// Establishes what is new, then cleans up behind what is to go; neither waits for another definition's trouble. Says whether nothing is left to do.
+async fn look_after(server: &Server, all: &[Arc<Object>], leads: bool) -> bool {
+    let (going, staying): (Vec<_>, Vec<_>) = all.iter().partition(|crd| stamp::is_terminating(crd.value()));
+    let mut done = true;
+    for crd in staying {
+        if let Err(error) = establish(server, crd, conflict(crd, all)).await {
+            tracing::warn!(definition = crd.name(), %error, "a custom resource definition could not be established yet");
+            done = false;
         }
     }
-    Ok(())
+    // One server cleans up: the leader.
+    for crd in going.into_iter().filter(|_| leads) {
+        done &= clean_up(server, crd).await.unwrap_or_else(|error| {
+            tracing::warn!(definition = crd.name(), %error, "objects of a custom resource definition could not be deleted yet");
+            false
+        });
+    }
+    done
 }
 
 /// The definition that took one of this one's names before it, in words.
@@ -152,27 +185,17 @@ fn condition(crd: &mut Value, kind: &str, status: &str, reason: &str, message: &
     }
 }
 
-/// Deletes what a terminating definition defined, then lets it go. One server does it: the leader.
-async fn clean_up(server: &Server, crd: &Arc<Object>) -> Result<(), Status> {
-    if !server.registry.store().leadership().borrow().is_leader || !stamp::finalizers(crd.value()).iter().any(|name| name == CLEANUP) {
-        return Ok(());
+/// Deletes what a terminating definition defined, then lets it go. Says whether it is done: finalizers may hold some of the objects.
+async fn clean_up(server: &Server, crd: &Arc<Object>) -> Result<bool, Status> {
+    if !stamp::finalizers(crd.value()).iter().any(|name| name == CLEANUP) {
+        return Ok(true);
     }
-    let context = Context::internal(UserInfo::new("system:apiserver", ["system:masters"]));
-    if let Some(endpoint) = endpoints(crd.value()).into_iter().next() {
-        let Paged::Page(listing) = server.registry.list(&endpoint.stored, &ListQuery::default()).await? else {
-            return Err(Status::internal("a whole list cannot have expired"));
-        };
-        for object in &listing.objects {
-            let target = Target { endpoint: &endpoint, subresource: "", namespace: object.namespace(), name: object.name() };
-            match delete_object(server, &context, target, &DeleteParameters::default()).await {
-                Err(refusal) if !refusal.is_not_found() => return Err(refusal),
-                _ => {}
-            }
-        }
-        let Paged::Page(left) = server.registry.list(&endpoint.stored, &ListQuery::default()).await? else { return Ok(()) };
-        if !left.objects.is_empty() {
-            // Finalizers hold some of them; their owners write, but not to this definition: look again soon.
-            return Err(Status::internal(format!("{} objects of {} are still held by finalizers", left.objects.len(), crd.name())));
+    if let Some(endpoint) = stored_endpoint(crd.value()) {
+        delete_objects(server, &endpoint).await?;
+        let left = objects(server, &endpoint).await?.len();
+        if left > 0 {
+            tracing::debug!(definition = crd.name(), left, "objects are still there");
+            return Ok(false);
         }
     }
     let change = |current: Arc<Object>| async move {
@@ -183,6 +206,32 @@ async fn clean_up(server: &Server, crd: &Arc<Object>) -> Result<(), Status> {
     };
     match server.registry.update(&definitions(), "", crd.name(), WriteOptions::default(), change).await {
         Err(refusal) if !refusal.is_not_found() => Err(refusal),
-        _ => Ok(()),
+        _ => Ok(true),
     }
 }
+
+async fn objects(server: &Server, endpoint: &Endpoint) -> Result<Vec<Arc<Object>>, Status> {
+    match server.registry.list(&endpoint.stored, &ListQuery::default()).await? {
+        Paged::Page(listing) => Ok(listing.objects),
+        Paged::Expired { message, .. } => Err(Status::expired(message)),
+    }
+}
+
+/// Deletes a batch of what is not on its way out yet. One that cannot be deleted keeps none of the others.
+async fn delete_objects(server: &Server, endpoint: &Endpoint) -> Result<(), Status> {
+    let context = &Context::internal(UserInfo::new("system:apiserver", ["system:masters"]));
+    let parameters = &DeleteParameters::default();
+    let staying = objects(server, endpoint).await?.into_iter().filter(|object| !stamp::is_terminating(object.value()));
+    let deletions = staying.take(CLEANUP_BATCH).map(|object| async move {
+        let target = Target { endpoint, subresource: "", namespace: object.namespace(), name: object.name() };
+        match delete_object(server, context, target, parameters).await {
+            Err(refusal) if !refusal.is_not_found() => Err(refusal),
+            _ => Ok(()),
+        }
+    });
+    let results: Vec<_> = stream::iter(deletions).buffer_unordered(CLEANUP_PARALLEL).collect().await;
+    results.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests;

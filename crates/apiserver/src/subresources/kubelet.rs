@@ -8,14 +8,17 @@ use crate::pipeline::Target;
 use crate::server::Server;
 use axum::body::Body;
 use form_urlencoded::Serializer;
-use http::Request;
+use http::{Request, StatusCode};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use tricorn_admission::Operation;
-use tricorn_meta::Status;
+use tricorn_meta::{Reason, Status};
 
 /// The kubelet's port where a node does not say another.
 const KUBELET_PORT: u16 = 10250;
+
+/// No more of a kubelet's complaint is passed on.
+const REFUSAL_BYTES: usize = 4096;
 
 /// The kubelet of a node.
 pub(super) async fn kubelet_of(server: &Server, node: &str) -> Result<Upstream, Status> {
@@ -80,7 +83,23 @@ pub(super) async fn log(server: &Server, context: &Context, endpoint: &Endpoint,
     let metadata = &pod["metadata"];
     let (namespace, name) = (metadata["namespace"].as_str().unwrap_or_default(), metadata["name"].as_str().unwrap_or_default());
     let path = format!("/containerLogs/{namespace}/{name}/{container}?{}", log_query(context));
-    forward(server, kubelet_of(server, &node).await?, &path, request).await
+    let answer = forward(server, kubelet_of(server, &node).await?, &path, request).await?;
+    let code = answer.status();
+    if code.is_client_error() || code.is_server_error() { Err(refusal(code, answer.into_body()).await) } else { Ok(answer) }
+}
+
+/// What a kubelet says of a log that it cannot show, as a Status.
+async fn refusal(code: StatusCode, body: Body) -> Status {
+    let said = axum::body::to_bytes(body, REFUSAL_BYTES).await.unwrap_or_default();
+    let said = String::from_utf8_lossy(&said).trim().to_owned();
+    match code {
+        StatusCode::BAD_REQUEST => Status::bad_request(said),
+        StatusCode::NOT_FOUND => {
+            Status::custom(404, Reason::NotFound, format!("the server could not find the requested resource: {said}"), None)
+        }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Status::internal(format!("the kubelet refused this server: {said}")),
+        _ => Status::internal(said),
+    }
 }
 
 fn log_query(context: &Context) -> String {

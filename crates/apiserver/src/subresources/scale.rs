@@ -5,7 +5,7 @@ use crate::body;
 use crate::context::Context;
 use crate::endpoint::{Endpoint, ScalePaths};
 use crate::options::WriteParameters;
-use crate::pipeline::Target;
+use crate::pipeline::{Target, Write};
 use crate::respond;
 use crate::server::Server;
 use crate::stamp;
@@ -42,10 +42,9 @@ async fn write(server: &Server, context: &Context, target: Target<'_>, paths: &S
     } else {
         body::json(bytes)?
     };
-    let (sent, parameters) = (&sent, &parameters);
-    let change = |old: Arc<Object>| async move {
+    let make = |old: &Object| {
         let before = scale(paths, old.value());
-        let after = wanted(context, &before, sent)?;
+        let after = wanted(context, &before, &sent)?;
         let mut new = old.value().clone();
         apply(target, paths, &mut new, &after)?;
         if let Some(metadata) = stamp::metadata(&mut new) {
@@ -56,12 +55,11 @@ async fn write(server: &Server, context: &Context, target: Target<'_>, paths: &S
                 };
             }
         }
-        // A scale is a change of the object's spec, made under another name.
-        let plain = Target { subresource: "", ..target };
-        server.finish_update(context, plain, &old, new, parameters, false).await
+        Ok(Some(new))
     };
-    let options = context.write_options(parameters.dry_run);
-    let object = server.registry.update(&target.endpoint.stored, target.namespace, target.name, options, change).await?;
+    // A scale is a change of the object's spec, made under another name.
+    let plain = Target { subresource: "", ..target };
+    let object = server.update_object(Write::new(context, plain, &parameters), make).await?;
     respond::unstored(context, StatusCode::OK, &scale(paths, object.value()))
 }
 

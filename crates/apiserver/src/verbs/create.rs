@@ -5,7 +5,7 @@ use crate::body;
 use crate::context::Context;
 use crate::endpoint::Endpoint;
 use crate::options::WriteParameters;
-use crate::pipeline::{Target, prune, settle};
+use crate::pipeline::{Target, Write, prune, settle};
 use crate::respond;
 use crate::server::Server;
 use http::StatusCode;
@@ -17,6 +17,6 @@ pub(crate) async fn serve(server: &Server, context: &Context, endpoint: &Endpoin
     settle(target, &mut value)?;
     prune(context, endpoint, &parameters, &mut value)?;
     let value = endpoint.to_stored(value);
-    let object = server.create_object(context, target, value, &parameters, false).await?;
+    let object = server.create_object(Write::new(context, target, &parameters), value).await?;
     respond::object(context, endpoint, StatusCode::CREATED, &object)
 }

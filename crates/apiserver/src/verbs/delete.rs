@@ -1,6 +1,7 @@
 //! Deleting one object: at once, after a grace period, or when its finalizers are gone.
 
 use crate::Answer;
+use crate::allocate::Held;
 use crate::body;
 use crate::context::Context;
 use crate::endpoint::Endpoint;
@@ -58,7 +59,9 @@ pub(crate) async fn delete_object(
     };
     let options = context.write_options(parameters.dry_run);
     let object = server.registry.update(&endpoint.stored, target.namespace, target.name, options, change).await?;
-    server.settle_update(target, &object).await;
+    if !parameters.dry_run {
+        server.settle(target, &object, &Held::default()).await;
+    }
     Ok(object)
 }
 

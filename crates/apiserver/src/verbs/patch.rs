@@ -5,13 +5,12 @@ use crate::body;
 use crate::context::Context;
 use crate::endpoint::Endpoint;
 use crate::options::WriteParameters;
-use crate::pipeline::{Target, prune, settle};
+use crate::pipeline::{Target, Write, prune, settle};
 use crate::respond;
 use crate::server::Server;
 use crate::stamp;
 use http::StatusCode;
 use serde_json::Value;
-use std::sync::Arc;
 use tricorn_meta::{FieldError, FieldPath, Status};
 use tricorn_patch::{Writer, apply, json_patch, merge_patch, reset_fields, strategic_merge};
 use tricorn_registry::Object;
@@ -52,17 +51,14 @@ pub(crate) async fn serve(server: &Server, context: &Context, endpoint: &Endpoin
                 let error = FieldError::forbidden(&FieldPath::new("force"), "may not be specified for non-apply patch");
                 return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", vec![error]));
             }
-            let (patch, parameters) = (&patch, &parameters);
-            let change = |old: Arc<Object>| async move {
+            let make = |old: &Object| {
                 let mut new = endpoint.shown(old.value());
-                patched(endpoint, patch, &mut new)?;
+                patched(endpoint, &patch, &mut new)?;
                 settle(target, &mut new)?;
-                prune(context, endpoint, parameters, &mut new)?;
-                server.finish_update(context, target, &old, endpoint.to_stored(new), parameters, false).await
+                prune(context, endpoint, &parameters, &mut new)?;
+                Ok(Some(endpoint.to_stored(new)))
             };
-            let options = context.write_options(parameters.dry_run);
-            let object = server.registry.update(&endpoint.stored, target.namespace, target.name, options, change).await?;
-            server.settle_update(target, &object).await;
+            let object = server.update_object(Write::new(context, target, &parameters), make).await?;
             respond::object(context, endpoint, StatusCode::OK, &object)
         }
     }
@@ -89,7 +85,7 @@ async fn serve_apply(server: &Server, context: &Context, target: Target<'_>, mut
     settle(target, &mut applied)?;
     prune(context, endpoint, parameters, &mut applied)?;
     let applied = &applied;
-    let change = |old: Arc<Object>| async move {
+    let make = |old: &Object| {
         let uid = stamp::text(applied, "uid");
         if !uid.is_empty() && uid != old.uid() {
             return Err(Status::conflict(
@@ -101,19 +97,14 @@ async fn serve_apply(server: &Server, context: &Context, target: Target<'_>, mut
         }
         let shown = endpoint.shown(old.value());
         let new = merged(target, Some(&shown), applied, parameters)?;
-        server.finish_update(context, target, &old, endpoint.to_stored(new), parameters, true).await
+        Ok(Some(endpoint.to_stored(new)))
     };
-    let options = context.write_options(parameters.dry_run);
+    let write = Write { tracked: true, ..Write::new(context, target, parameters) };
     // Two attempts: between "not there" and the creation somebody else may create.
     for _ in 0..2 {
-        let updated = server.registry.update(&endpoint.stored, target.namespace, target.name, options, change).await;
-        match updated {
+        match server.update_object(write, make).await {
             Err(refusal) if refusal.is_not_found() && target.subresource.is_empty() => {}
-            updated => {
-                let object = updated?;
-                server.settle_update(target, &object).await;
-                return respond::object(context, endpoint, StatusCode::OK, &object);
-            }
+            updated => return respond::object(context, endpoint, StatusCode::OK, &*updated?),
         }
         let uid = stamp::text(applied, "uid");
         if !uid.is_empty() {
@@ -125,7 +116,7 @@ async fn serve_apply(server: &Server, context: &Context, target: Target<'_>, mut
             ));
         }
         let value = endpoint.to_stored(merged(target, None, applied, parameters)?);
-        match server.create_object(context, target, value, parameters, true).await {
+        match server.create_object(write, value).await {
             Err(refusal) if refusal.is_already_exists() => {}
             created => return respond::object(context, endpoint, StatusCode::CREATED, &*created?),
         }

@@ -5,7 +5,7 @@ use crate::body;
 use crate::context::Context;
 use crate::endpoint::Endpoint;
 use crate::options::WriteParameters;
-use crate::pipeline::{Target, prune, settle};
+use crate::pipeline::{Target, Write, prune, settle};
 use crate::respond;
 use crate::server::Server;
 use crate::stamp;
@@ -23,21 +23,15 @@ pub(crate) async fn serve(server: &Server, context: &Context, endpoint: &Endpoin
         let error = FieldError::invalid(&FieldPath::new("metadata.resourceVersion"), 0, "must be specified for an update");
         return Err(Status::invalid(&endpoint.group, &endpoint.kind, target.name, vec![error]));
     }
-    let (value, parameters) = (&value, &parameters);
-    let change = |old| async move { server.finish_update(context, target, &old, value.clone(), parameters, false).await };
-    let options = context.write_options(parameters.dry_run);
-    let updated = server.registry.update(&endpoint.stored, target.namespace, target.name, options, change).await;
-    match updated {
-        Ok(object) => {
-            server.settle_update(target, &object).await;
-            respond::object(context, endpoint, StatusCode::OK, &object)
-        }
+    let write = Write::new(context, target, &parameters);
+    match server.update_object(write, |_| Ok(Some(value.clone()))).await {
+        Ok(object) => respond::object(context, endpoint, StatusCode::OK, &object),
         // A few kinds may be put where nothing is yet.
         Err(refusal) if refusal.is_not_found() && endpoint.allows_create_on_update() && target.subresource.is_empty() => {
-            if !stamp::text(value, "uid").is_empty() || !stamp::text(value, "resourceVersion").is_empty() {
+            if !stamp::text(&value, "uid").is_empty() || !stamp::text(&value, "resourceVersion").is_empty() {
                 return Err(refusal);
             }
-            let object = server.create_object(context, target, value.clone(), parameters, false).await?;
+            let object = server.create_object(write, value).await?;
             respond::object(context, endpoint, StatusCode::CREATED, &object)
         }
         Err(refusal) => Err(refusal),

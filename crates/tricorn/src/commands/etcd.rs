@@ -84,14 +84,16 @@ pub struct Args {
     #[arg(long, env = "ETCD_PEER_TRUSTED_CA_FILE")]
     peer_trusted_ca_file: Option<PathBuf>,
     /// What is logged: debug, info, warn, error
-    #[arg(long, env = "ETCD_LOG_LEVEL")]
+    #[arg(long, env = "ETCD_LOG_LEVEL", value_parser = ["debug", "info", "warn", "error", "panic", "fatal"])]
     log_level: Option<String>,
 }
 
 impl Args {
     /// Runs until a signal.
     pub async fn run(self) -> Result<()> {
-        logging::start();
+        // What etcd calls panic and fatal are its worst errors.
+        let level = self.log_level.as_deref().map(|level| if matches!(level, "panic" | "fatal") { "error" } else { level });
+        logging::start_at(level);
         let stop = signals::shutdown()?;
         let dir = std::path::absolute(self.data_dir.clone().unwrap_or_else(|| PathBuf::from(format!("{}.etcd", self.name))))?;
         let _held = lock::take(&dir)?;

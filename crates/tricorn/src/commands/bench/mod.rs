@@ -1,5 +1,7 @@
 //! `tricorn bench`.
 
+mod report;
+
 use anyhow::Result;
 use clap::Subcommand;
 use indicatif::ProgressBar;
@@ -28,6 +30,8 @@ enum Verb {
     Api(api::ApiArgs),
     /// The same loads against our servers and the machine's etcd, in turns
     Compare(compare::CompareArgs),
+    /// Every figure of the README, in one run: needs root and Debian's etcd
+    Report(report::Args),
 }
 
 impl Args {
@@ -43,6 +47,11 @@ impl Args {
             }
             Verb::Api(args) => {
                 let report = api::run(&args, &progress).await?;
+                show(json, &report, &report.to_text())
+            }
+            Verb::Report(args) => {
+                let report = Box::pin(report::run(&args, &progress)).await?;
+                progress.finish_and_clear();
                 show(json, &report, &report.to_text())
             }
             Verb::Compare(args) => {
