@@ -21,7 +21,7 @@ async fn python() -> PathBuf {
     let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(|| Path::new(&std::env::var_os("HOME").unwrap()).join(".cache"), PathBuf::from);
     let venv = cache.join("tricorn/python");
     let program = venv.join("bin/python");
-    if run(&program, &["-c", "import kubernetes"], &[]).await.code != Some(0) {
+    if !program.is_file() || run(&program, &["-c", "import kubernetes"], &[]).await.code != Some(0) {
         run_within(INSTALL, "python3", &["-m", "venv", "--clear", venv.to_str().unwrap()], &[]).await.ok();
         run_within(INSTALL, &program, &["-m", "pip", "install", "--quiet", "kubernetes"], &[]).await.ok();
     }

@@ -17,7 +17,7 @@ async fn every_load_runs_and_counts_what_it_did() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let ours = EtcdCluster::start(program, &dir.path().join("ours"), 1).await.unwrap();
+    let ours = EtcdCluster::start(program, &[], &dir.path().join("ours"), 1).await.unwrap();
     let load = Load {
         workloads: Workload::ALL.to_vec(),
         clients: 4,

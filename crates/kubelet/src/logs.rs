@@ -103,7 +103,7 @@ pub fn tail_offset(file: &mut std::fs::File, lines: usize) -> std::io::Result<u6
         file.read_exact(&mut buffer)?;
         for (index, byte) in buffer.iter().enumerate().rev() {
             // The end of the last line does not begin another.
-            if *byte == b'\n' || (start + index as u64 + 1 == end && *byte != b'\n') {
+            if *byte == b'\n' || start + index as u64 + 1 == end {
                 left -= 1;
                 if left == 0 {
                     return Ok(start + index as u64 + 1);

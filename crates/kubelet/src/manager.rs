@@ -183,7 +183,7 @@ impl Manager {
             handle.wake();
         }
         if self.synced {
-            for (_, (uid, _, labels)) in &now {
+            for (uid, _, labels) in now.values() {
                 if self.handle(uid).is_none() {
                     self.adopt_orphan(uid, labels);
                 }

@@ -283,7 +283,7 @@ mod tests {
     fn several_complaints_stand_in_brackets_each_once() {
         let one = FieldError::required(&FieldPath::new("a"), "");
         let two = FieldError::required(&FieldPath::new("b"), "");
-        assert_eq!(aggregate(&[one.clone()]), "a: Required value");
+        assert_eq!(aggregate(std::slice::from_ref(&one)), "a: Required value");
         assert_eq!(aggregate(&[one.clone(), two, one]), "[a: Required value, b: Required value]");
     }
 }

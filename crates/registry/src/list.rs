@@ -21,7 +21,9 @@ pub enum Version {
 
 /// Which objects are wanted.
 #[derive(Clone, Default)]
-pub struct Predicate(Option<Arc<dyn Fn(&Object) -> bool + Send + Sync>>);
+pub struct Predicate(Option<Arc<Test>>);
+
+type Test = dyn Fn(&Object) -> bool + Send + Sync;
 
 impl Predicate {
     /// Only objects for which `test` says yes.

@@ -1,5 +1,6 @@
 //! What the runtime says about one pod, in a form that plans and statuses are made from.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use k8s_openapi::jiff::Timestamp;
@@ -128,8 +129,8 @@ impl Observed {
 
     /// Puts the newest first.
     pub fn sort(&mut self) {
-        self.sandboxes.sort_by(|one, other| (other.attempt, other.created).cmp(&(one.attempt, one.created)));
-        self.containers.sort_by(|one, other| (other.created, other.attempt).cmp(&(one.created, one.attempt)));
+        self.sandboxes.sort_by_key(|one| Reverse((one.attempt, one.created)));
+        self.containers.sort_by_key(|one| Reverse((one.created, one.attempt)));
     }
 }
 

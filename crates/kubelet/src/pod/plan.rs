@@ -250,12 +250,11 @@ impl<'a> Planner<'a> {
             self.plan.actions = ready;
             return;
         }
-        if let Some(failure) = &self.input.memory.pod_failure {
-            if self.input.now < failure.retry_at {
+        if let Some(failure) = &self.input.memory.pod_failure
+            && self.input.now < failure.retry_at {
                 let at = failure.retry_at;
                 return self.wake_at(at);
             }
-        }
         let attempt = observed.sandbox().map_or(0, |sandbox| sandbox.attempt + 1);
         if attempt > 0 && spec::restart_policy(self.input.pod) == RestartPolicy::Never && !observed.containers.is_empty() {
             self.plan.ending = Some(Waiting { reason: String::new(), message: String::new() });

@@ -34,7 +34,8 @@ pub fn end_stale_containerd(config: &KubeletConfig) {
     });
 }
 
-/// Kills every process that `mine` recognizes, until there is none.
+/// Kills every process that `mine` recognizes, until there is none. Blocks: there is nothing to wait on for a process that is not a child.
+#[allow(clippy::disallowed_methods)]
 fn end(mine: impl Fn(i32) -> bool) {
     let deadline = Instant::now() + END_LIMIT;
     loop {

@@ -62,8 +62,8 @@ pub(super) async fn summary(shared: &Shared) -> Response<Body> {
 }
 
 fn container(stats: &cri::ContainerStats) -> Value {
-    let cpu = stats.cpu.clone().unwrap_or_default();
-    let memory = stats.memory.clone().unwrap_or_default();
+    let cpu = stats.cpu.unwrap_or_default();
+    let memory = stats.memory.unwrap_or_default();
     let layer = stats.writable_layer.clone().unwrap_or_default();
     json!({
         "name": label(stats, CONTAINER_NAME),
