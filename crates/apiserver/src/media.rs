@@ -6,6 +6,8 @@ use tricorn_meta::Status;
 /// The encodings that are served.
 pub(crate) const JSON: &str = "application/json";
 pub(crate) const YAML: &str = "application/yaml";
+/// Read in request bodies; no answer is written in it.
+pub(crate) const PROTOBUF: &str = tricorn_schema::protobuf::MEDIA_TYPE;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {

@@ -12,6 +12,7 @@ pub mod node;
 pub mod normal;
 pub mod openapi;
 pub mod openapi_proto;
+pub mod protobuf;
 pub mod structure;
 
 pub use catalog::{Catalog, Resource, Subresource, catalog, definition_name, definitions};

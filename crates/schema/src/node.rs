@@ -156,6 +156,11 @@ impl Definitions {
         self.names.get(name).map(|id| Node { definitions: self, id: *id })
     }
 
+    /// The names of all types, in no order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.keys().map(String::as_str)
+    }
+
     /// Sets how a field (or with `.`, the type itself) merges, from words such as `list=map:name patch=merge key=name`.
     /// Types and fields that are not there are passed over.
     pub(crate) fn set_merging(&mut self, type_name: &str, field: &str, words: &[&str]) {
