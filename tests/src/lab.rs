@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tokio::sync::{Mutex, MutexGuard};
 use tricorn_testbed::{Cluster, ClusterConfig, Silent, StateFile, Status, exec_command, is_root, status};
 
 use crate::command::{Ran, binary, run, run_within};
@@ -12,11 +13,15 @@ use crate::wait::until;
 /// How much of each log is shown of a test that fails.
 const LOG_LINES: usize = 60;
 
+/// One cluster at a time: tests that measure how fast a cluster recovers must not share the machine with another.
+static TURN: Mutex<()> = Mutex::const_new(());
+
 /// A cluster of its own, gone when dropped.
 pub struct Lab {
     /// The cluster.
     pub cluster: Cluster,
     dir: TempDir,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Lab {
@@ -30,6 +35,7 @@ impl Lab {
             eprintln!("skipped: hosts in network namespaces need root");
             return None;
         }
+        let turn = TURN.lock().await;
         // Short, for the sockets below it.
         let dir = tempfile::Builder::new().prefix("tricorn-").tempdir_in("/tmp").expect("a temporary directory");
         let mut config = ClusterConfig::new(dir.path().join("d"), binary());
@@ -42,7 +48,7 @@ impl Lab {
                 panic!("the cluster did not come up: {error}");
             }
         };
-        Some(Self { cluster, dir })
+        Some(Self { cluster, dir, _turn: turn })
     }
 
     /// The cluster's state, for the testbed's functions.
@@ -119,7 +125,7 @@ impl Lab {
     /// # Panics
     /// When that fails.
     pub async fn down(self) {
-        let Self { cluster, dir } = self;
+        let Self { cluster, dir, _turn } = self;
         cluster.down().await.expect("take the cluster down");
         drop(dir);
     }
