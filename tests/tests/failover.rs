@@ -14,6 +14,8 @@ use tricorn_testbed::{cut, heal, kill, start};
 const SOON: Duration = Duration::from_secs(60);
 /// Writes go on within this long after the leader is gone.
 const GAP: Duration = Duration::from_secs(2);
+/// How long the writing client waits for one answer before it asks again, as one does that wants to get on.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Creates ConfigMaps without pause, and remembers which were acknowledged, and when.
 struct Writer {
@@ -37,7 +39,7 @@ impl Writer {
                     ConfigMap { metadata: ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() }, ..ConfigMap::default() };
                 // A write without an answer may or may not have happened; it is not counted, and the next one has another name.
                 let params = PostParams::default();
-                match tokio::time::timeout(Duration::from_millis(1000), api.create(&params, &object)).await {
+                match tokio::time::timeout(PATIENCE, api.create(&params, &object)).await {
                     Ok(Ok(_)) => seen.lock().push((name, Instant::now())),
                     Ok(Err(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
                     Err(_) => {}

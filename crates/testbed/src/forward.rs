@@ -15,9 +15,9 @@ use crate::dial::Dialer;
 use crate::error::{Error, Result};
 
 const PORT: u16 = 6443;
-const DIAL: Duration = Duration::from_millis(500);
-const CHECK_EVERY: Duration = Duration::from_millis(500);
-const CHECK_TIMEOUT: Duration = Duration::from_millis(1500);
+const DIAL: Duration = Duration::from_millis(300);
+const CHECK_EVERY: Duration = Duration::from_millis(250);
+const CHECK_TIMEOUT: Duration = Duration::from_millis(750);
 /// So many failed checks in a row take a server out and end its connections, so that clients move on.
 const FAILURES: u32 = 2;
 const MAX_CONNECTIONS: usize = 4096;
