@@ -18,7 +18,8 @@ const INSTALL: Duration = Duration::from_secs(300);
 
 /// A Python with the official client, kept for later runs.
 async fn python() -> PathBuf {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(|| Path::new(&std::env::var_os("HOME").unwrap()).join(".cache"), PathBuf::from);
+    let cache =
+        std::env::var_os("XDG_CACHE_HOME").map_or_else(|| Path::new(&std::env::var_os("HOME").unwrap()).join(".cache"), PathBuf::from);
     let venv = cache.join("tricorn/python");
     let program = venv.join("bin/python");
     if !program.is_file() || run(&program, &["-c", "import kubernetes"], &[]).await.code != Some(0) {
@@ -95,7 +96,10 @@ async fn refusals(lab: &Lab) {
     let template = "template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: x}]}}";
     let cases = [
         (deployment(&format!("{{selector: {{matchLabels: {{a: c}}}}, {template}}}")), vec!["spec.template.metadata.labels", "selector"]),
-        (deployment(&format!("{{replicas: -1, selector: {{matchLabels: {{a: b}}}}, {template}}}")), vec!["spec.replicas", "greater than or equal to 0"]),
+        (
+            deployment(&format!("{{replicas: -1, selector: {{matchLabels: {{a: b}}}}, {template}}}")),
+            vec!["spec.replicas", "greater than or equal to 0"],
+        ),
         ("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: Not_A_Name}\n".to_owned(), vec!["metadata.name", "RFC 1123"]),
         ("apiVersion: v1\nkind: Pod\nmetadata: {name: bad}\nspec: {containers: [{name: c, imagee: x}]}\n".to_owned(), vec!["imagee"]),
         ("apiVersion: v1\nkind: Service\nmetadata: {name: bad}\nspec: {ports: [{port: 70000}]}\n".to_owned(), vec!["spec.ports[0].port"]),

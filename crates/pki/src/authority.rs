@@ -159,7 +159,9 @@ impl Authority {
         let key = SubjectPublicKeyInfo::from_pem(public_key_pem).map_err(|error| Error::read("public key", error))?;
         let params = self.params(profile, now)?;
         let certificate = params.signed_by(&key, &self.issuer);
-        certificate.map(|certificate| certificate.pem()).map_err(|error| Error::make(format!("certificate for {:?}", profile.common_name), error))
+        certificate
+            .map(|certificate| certificate.pem())
+            .map_err(|error| Error::make(format!("certificate for {:?}", profile.common_name), error))
     }
 
     /// Issues a certificate for a signing request (PEM): subject, names and public key are the request's, everything

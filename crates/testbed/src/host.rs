@@ -217,9 +217,10 @@ pub(crate) async fn power_off(record: &HostRecord) -> Result<()> {
 /// Lets a host go on that was stopped, with the nsenter outside that stopped along with its main process.
 pub(crate) fn resume(record: &HostRecord) {
     if let (Some(_), Some(main)) = (record.init, record.main.filter(ProcessId::alive))
-        && let Some(outer) = process::parent_of(main) {
-            outer.signal(Signal::SIGCONT);
-        }
+        && let Some(outer) = process::parent_of(main)
+    {
+        outer.signal(Signal::SIGCONT);
+    }
     signal_all(record, Signal::SIGCONT);
 }
 

@@ -25,7 +25,10 @@ pub fn take(dir: &Path) -> Result<Held> {
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(held) => Ok(held),
         Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
-            bail!("the data directory {} is in use by another tricorn process: stop that one, or choose another with --data-dir", dir.display())
+            bail!(
+                "the data directory {} is in use by another tricorn process: stop that one, or choose another with --data-dir",
+                dir.display()
+            )
         }
         Err((_, error)) => Err(error).with_context(|| format!("lock {}", path.display())),
     }

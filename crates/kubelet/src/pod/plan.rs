@@ -251,10 +251,11 @@ impl<'a> Planner<'a> {
             return;
         }
         if let Some(failure) = &self.input.memory.pod_failure
-            && self.input.now < failure.retry_at {
-                let at = failure.retry_at;
-                return self.wake_at(at);
-            }
+            && self.input.now < failure.retry_at
+        {
+            let at = failure.retry_at;
+            return self.wake_at(at);
+        }
         let attempt = observed.sandbox().map_or(0, |sandbox| sandbox.attempt + 1);
         if attempt > 0 && spec::restart_policy(self.input.pod) == RestartPolicy::Never && !observed.containers.is_empty() {
             self.plan.ending = Some(Waiting { reason: String::new(), message: String::new() });

@@ -76,7 +76,10 @@ impl Args {
             bail!("this host has no name: give --name");
         }
         if !self.cni_bin_dir.join("bridge").is_file() {
-            bail!("{} has no CNI plugins: on Debian or Ubuntu `apt-get install containernetworking-plugins`, or name their directory with --cni-bin-dir", self.cni_bin_dir.display());
+            bail!(
+                "{} has no CNI plugins: on Debian or Ubuntu `apt-get install containernetworking-plugins`, or name their directory with --cni-bin-dir",
+                self.cni_bin_dir.display()
+            );
         }
         let data_dir = std::path::absolute(&self.data_dir)?;
         let config = agent::Config {

@@ -37,7 +37,9 @@ impl Args {
     pub fn run(self) -> Result<()> {
         match self.verb {
             Verb::Check { data_dir } => print!("{}", check(&data_dir.join("pki"))?),
-            Verb::Rotate => bail!("rotating certificates on demand is not implemented yet; servers renew theirs 90 days before they run out"),
+            Verb::Rotate => {
+                bail!("rotating certificates on demand is not implemented yet; servers renew theirs 90 days before they run out")
+            }
         }
         Ok(())
     }
@@ -45,7 +47,8 @@ impl Args {
 
 fn check(pki: &Path) -> Result<String> {
     let entries = std::fs::read_dir(pki).with_context(|| format!("look into {}: name a server's or worker's --data-dir", pki.display()))?;
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|x| x == "crt")).collect();
+    let mut paths: Vec<PathBuf> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|x| x == "crt")).collect();
     paths.sort();
     let now = SystemTime::now();
     let mut rows = vec![["FILE", "SUBJECT", "ISSUER", "DAYS LEFT", "NAMES"].map(str::to_owned)];

@@ -198,7 +198,11 @@ async fn enter(config: &Config) -> Result<Entry> {
     if let Some(known) = known {
         known.check(&config.name, &config.data_dir)?;
         let Some(trust) = Trust::load(&pki)? else {
-            bail!("the data directory {} has lost its keys ({}/service-account.key): restore them from a backup, or empty it and join again", config.data_dir.display(), pki.display());
+            bail!(
+                "the data directory {} has lost its keys ({}/service-account.key): restore them from a backup, or empty it and join again",
+                config.data_dir.display(),
+                pki.display()
+            );
         };
         if !config.join.is_empty()
             && let Ok(token) = token()

@@ -82,7 +82,10 @@ fn need(user: &UserInfo, groups: &[&str], what: &str) -> Result<(), Refusal> {
     if groups.iter().chain([&MASTERS]).any(|group| user.in_group(group)) {
         return Ok(());
     }
-    Err(Refusal(StatusCode::FORBIDDEN, format!("{} may not {what}: it must be in the group {}", user.name, groups.first().unwrap_or(&MASTERS))))
+    Err(Refusal(
+        StatusCode::FORBIDDEN,
+        format!("{} may not {what}: it must be in the group {}", user.name, groups.first().unwrap_or(&MASTERS)),
+    ))
 }
 
 fn check_name(name: &str) -> Result<(), Refusal> {
@@ -108,7 +111,9 @@ pub fn routes(desk: Desk) -> Router {
         .route("/members/{member}/lead", post(move_leader))
         .route("/snapshot", get(snapshot))
         .with_state(Arc::new(desk));
-    Router::new().nest(BASE, routes).fallback(|| async { Refusal(StatusCode::NOT_FOUND, "the server could not find the requested resource".into()) })
+    Router::new()
+        .nest(BASE, routes)
+        .fallback(|| async { Refusal(StatusCode::NOT_FOUND, "the server could not find the requested resource".into()) })
 }
 
 type Shared = State<Arc<Desk>>;
@@ -192,7 +197,10 @@ async fn join_agent(State(desk): Shared, Extension(user): Extension<UserInfo>, J
     let kit = AgentKit {
         ca_crt: desk.trust.ca.certificate_pem().to_owned(),
         node_crt: certify(Profile::client(&node, &[NODES], CERTIFICATE_LIFETIME), &wish.node_key)?,
-        serving_crt: certify(Profile::server(&node, vec![wish.name.clone(), address.to_string()], CERTIFICATE_LIFETIME), &wish.serving_key)?,
+        serving_crt: certify(
+            Profile::server(&node, vec![wish.name.clone(), address.to_string()], CERTIFICATE_LIFETIME),
+            &wish.serving_key,
+        )?,
         proxy_crt: certify(Profile::client("system:kube-proxy", &[], CERTIFICATE_LIFETIME), &wish.proxy_key)?,
         servers: desk.servers().await?,
         settings: desk.settings.clone(),
@@ -242,14 +250,22 @@ async fn list_members(State(desk): Shared, Extension(user): Extension<UserInfo>)
     Ok(Json(members.collect()))
 }
 
-async fn remove_member(State(desk): Shared, Extension(user): Extension<UserInfo>, Path(member): Path<String>) -> Result<StatusCode, Refusal> {
+async fn remove_member(
+    State(desk): Shared,
+    Extension(user): Extension<UserInfo>,
+    Path(member): Path<String>,
+) -> Result<StatusCode, Refusal> {
     need(&user, &[MASTERS], "remove members")?;
     let id = desk.member(&member).await?;
     desk.store.member_remove(id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn promote_member(State(desk): Shared, Extension(user): Extension<UserInfo>, Path(member): Path<String>) -> Result<StatusCode, Refusal> {
+async fn promote_member(
+    State(desk): Shared,
+    Extension(user): Extension<UserInfo>,
+    Path(member): Path<String>,
+) -> Result<StatusCode, Refusal> {
     need(&user, &[MASTERS], "promote members")?;
     let id = desk.member(&member).await?;
     desk.store.member_promote(id).await?;

@@ -79,7 +79,12 @@ impl ServerFile {
         if self.name == name {
             return Ok(());
         }
-        bail!("the data directory {} is that of server {}, this one is called {name}: use --name {}, or another --data-dir", dir.display(), self.name, self.name)
+        bail!(
+            "the data directory {} is that of server {}, this one is called {name}: use --name {}, or another --data-dir",
+            dir.display(),
+            self.name,
+            self.name
+        )
     }
 }
 

@@ -116,8 +116,7 @@ pub struct Certificates {
 }
 
 /// The file name of each certificate, and whether the store's authority issues it.
-const ISSUED: [(&str, bool); 5] =
-    [("server", false), ("kubelet-client", false), ("admin", false), ("peer", true), ("etcd-client", true)];
+const ISSUED: [(&str, bool); 5] = [("server", false), ("kubelet-client", false), ("admin", false), ("peer", true), ("etcd-client", true)];
 
 impl Certificates {
     /// Issues what is missing in `pki`, runs out soon, or names other names than `names`.
@@ -181,7 +180,8 @@ fn issue_one(trust: &Trust, pki: &Path, names: &Names, name: &str, of_store: boo
     {
         let mut said = info.names.clone();
         said.sort();
-        let of_this_cluster = tricorn_pki::certificate_info(authority.certificate_pem()).is_ok_and(|ca| ca.subject.common_name == info.issuer);
+        let of_this_cluster =
+            tricorn_pki::certificate_info(authority.certificate_pem()).is_ok_and(|ca| ca.subject.common_name == info.issuer);
         if said == profile.names && of_this_cluster && info.remaining(now).is_some_and(|left| left > RENEW_BEFORE) {
             return Ok(false);
         }
