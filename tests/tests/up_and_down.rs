@@ -11,6 +11,7 @@ use tricorn_e2e::{Ran, binary, run, run_within};
 use tricorn_testbed::is_root;
 
 const UP: Duration = Duration::from_secs(180);
+const NOBODY: u32 = 65534;
 
 async fn tricorn(arguments: &[&str]) -> Ran {
     run_within(UP, binary(), arguments, &[]).await
@@ -86,6 +87,15 @@ async fn one_command_brings_a_cluster_up_and_another_takes_it_down() {
     // Its data stays, and is refused to a cluster of another shape.
     tricorn(&["up", "--servers", "1", "--data-dir", &data, "--api-port", &port]).await.fails(1, &["holds a cluster of 3 servers"]);
 
+    // Its hosts' directories are refused to another cluster.
+    let token = |role: &str| format!("TC1{}::{role}:secret", "ab".repeat(32));
+    let [server, worker] = ["s2", "w1"].map(|host| dir.join(host).display().to_string());
+    let join = ["--join", "https://127.0.0.1:1", "--bind-address", "127.0.0.1", "--api-port", &port];
+    let others = ["server", "--name", "s2", "--data-dir", &server, "--token", &token("server")];
+    tricorn(&[&others[..], &join[..]].concat()).await.fails(1, &["belongs to another cluster"]);
+    let others = ["agent", "--name", "w1", "--data-dir", &worker, "--server", "https://127.0.0.1:1", "--token", &token("agent")];
+    tricorn(&others).await.fails(1, &["belongs to another cluster"]);
+
     // It comes up again with what it had.
     tricorn(&["up", "--detach", "--data-dir", &data, "--api-port", &port]).await.ok();
     run("kubectl", &["get", "configmap", "kube-root-ca.crt"], &[("KUBECONFIG", &kubeconfig)]).await.ok();
@@ -93,6 +103,46 @@ async fn one_command_brings_a_cluster_up_and_another_takes_it_down() {
     assert_eq!(leftovers(&dir), before);
     assert!(!dir.exists());
     tricorn(&["status", "--data-dir", &data]).await.fails(1, &["no cluster in", "tricorn up"]);
+}
+
+/// Somebody who is not root gets three servers on loopback, and is told why there are no workers.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_root_there_are_three_servers() {
+    if !is_root() {
+        eprintln!("skipped: it takes root to become somebody else");
+        return;
+    }
+    let ports = [6443, 2379, 2380].iter().flat_map(|port| (1..=3).map(move |host| ([127, 0, 0, host], *port)));
+    if let Some(error) = ports.map(|(host, port)| TcpListener::bind((std::net::Ipv4Addr::from(host), port)).err()).find_map(|error| error) {
+        eprintln!("skipped: a port that servers on loopback use is taken ({error})");
+        return;
+    }
+    // Where nobody can read: the build's own directory may be hidden from others.
+    let temporary = tempfile::Builder::new().prefix("tricorn-").tempdir_in("/tmp").unwrap();
+    let program = temporary.path().join("tricorn");
+    std::fs::copy(binary(), &program).unwrap();
+    let home = temporary.path().join("home");
+    std::fs::create_dir(&home).unwrap();
+    std::os::unix::fs::chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
+    std::fs::set_permissions(temporary.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let data = home.join("d").display().to_string();
+    let nobody = async |arguments: &[&str]| {
+        let (program, id) = (program.to_str().unwrap(), NOBODY.to_string());
+        let become_nobody = ["--reuid", &id, "--regid", &id, "--clear-groups", program];
+        run_within(UP, "setpriv", &[&become_nobody[..], arguments].concat(), &[("HOME", home.as_path())]).await
+    };
+    let up = nobody(&["up", "--detach", "--data-dir", &data]).await;
+    let said = format!("{}{}", up.out, up.err);
+    assert_eq!(up.code, Some(0), "{said}");
+    assert!(said.contains("root"), "why there are no workers is not in\n{said}");
+    let status: Value = serde_json::from_str(&nobody(&["status", "-o", "json", "--data-dir", &data]).await.ok()).unwrap();
+    assert_eq!((status["healthy"].as_bool(), status["hosts"].as_array().unwrap().len()), (Some(true), 3), "{status}");
+    let kubeconfig = home.join("d/kubeconfig");
+    run("kubectl", &["create", "configmap", "here"], &[("KUBECONFIG", &kubeconfig)]).await.ok();
+    // A worker cannot be run by anyone but root, and says so.
+    nobody(&["agent", "--name", "w", "--server", "https://127.0.0.1:6443", "--data-dir", &format!("{data}/w")]).await.fails(1, &["root"]);
+    nobody(&["down", "--purge", "--data-dir", &data]).await.ok();
+    assert_eq!(leftovers(&home), Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -72,7 +72,8 @@ impl Manager {
                     Err(error) => tracing::warn!(%error, "watch pods"),
                 },
                 Some(event) = runtime_events.recv() => match event {
-                    RuntimeEvent::Container(id) => self.changed(&id).await,
+                    RuntimeEvent::Changed(id) => self.changed(&id, Handle::wake).await,
+                    RuntimeEvent::Ended(id) => self.changed(&id, |handle| handle.ended(&id)).await,
                     RuntimeEvent::Unknown => self.compare().await,
                 },
                 _ = relist.tick() => self.compare().await,
@@ -146,15 +147,14 @@ impl Manager {
         }
     }
 
-    /// A container or sandbox started or ended.
-    async fn changed(&mut self, id: &str) {
-        match self.known.get(id).map(|(uid, _)| uid.clone()) {
-            Some(uid) => {
-                if let Some(handle) = self.handle(&uid) {
-                    handle.wake();
-                }
-            }
-            None => self.compare().await,
+    /// Something befell a container or sandbox: its pod's worker is told.
+    async fn changed(&mut self, id: &str, tell: impl FnOnce(&Handle)) {
+        if !self.known.contains_key(id) {
+            self.compare().await;
+        }
+        let handle = self.known.get(id).and_then(|(uid, _)| self.handle(uid));
+        if let Some(handle) = handle {
+            tell(&handle);
         }
     }
 

@@ -78,7 +78,7 @@ impl Lab {
 
     /// A server in pod `host` that answers each connection with the pod's name, and echoes nothing else.
     fn serve(&mut self, host: &str) {
-        let argv = ["busybox", "nc", "-lk", "-p", "8080", "-e", "echo", host];
+        let argv = ["busybox", "nc", "-ll", "-p", "8080", "-e", "echo", host];
         let child = self.command(host, &argv).stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         self.servers.push(child);
     }

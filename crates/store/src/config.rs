@@ -142,7 +142,9 @@ impl Default for Timing {
     fn default() -> Self {
         Self {
             heartbeat: Duration::from_millis(100),
-            election: (Duration::from_millis(450), Duration::from_millis(750)),
+            // A vote is refused until the longest silence has passed, and only then is the candidate's own time counted: a member that
+            // leads no more is replaced after 0.8 to 1 s.
+            election: (Duration::from_millis(300), Duration::from_millis(500)),
             request: Duration::from_secs(7),
             snapshot_entries: 20_000,
             keep_entries: 5_000,

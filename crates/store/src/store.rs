@@ -222,7 +222,8 @@ impl Store {
     /// Makes a lease. The time to live is raised to what an election may take.
     pub async fn lease_grant(&self, mut request: LeaseGrantRequest) -> Result<LeaseGrantResponse> {
         self.admit_growth()?;
-        let least = self.node().election_timeout.mul_f64(1.5).as_secs_f64().ceil();
+        // An election may take twice its timeout: the silence before, and the candidate's own wait.
+        let least = self.node().election_timeout.mul_f64(2.0 * 1.5).as_secs_f64().ceil();
         if request.ttl <= 9_000_000_000 {
             // A handful of seconds: exact in any number.
             #[allow(clippy::cast_possible_truncation)]

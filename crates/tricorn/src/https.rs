@@ -49,7 +49,7 @@ impl Https {
         let stranger = Self { server: server.clone(), tls: Arc::new(trusting_nobody()), bearer: None };
         let authority_pem = String::from_utf8(stranger.send(Method::GET, "/tricorn/v1/authority", None).await?.to_vec())
             .with_context(|| format!("read the certificate authority of {url}"))?;
-        token.check_authority(&hash(&authority_pem)?).with_context(|| format!("join through {url}"))?;
+        token.check_authority(&authority_hash(&authority_pem)?).with_context(|| format!("join through {url}"))?;
         let tls = Arc::new(tricorn_pki::client_config(&authority_pem, None, &["http/1.1"])?);
         Ok((Self { server, tls, bearer: Some(token.to_string()) }, authority_pem))
     }
@@ -98,7 +98,7 @@ impl Https {
 }
 
 /// SHA-256 of an authority's certificate, as join tokens have it.
-fn hash(authority_pem: &str) -> Result<String> {
+pub fn authority_hash(authority_pem: &str) -> Result<String> {
     use rustls::pki_types::pem::PemObject;
     let der = CertificateDer::from_pem_slice(authority_pem.as_bytes()).context("read the certificate authority")?;
     Ok(sha256_hex(&der))

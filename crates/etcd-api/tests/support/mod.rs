@@ -1,5 +1,5 @@
 //! Servers for the tests: ours in this process, and the machine's etcd as a process of its own.
-#![allow(clippy::unwrap_used, clippy::expect_used, dead_code)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, dead_code)]
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -65,7 +65,7 @@ impl Ours {
 pub struct Theirs {
     child: Child,
     pub endpoint: String,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Theirs {
@@ -73,6 +73,7 @@ impl Theirs {
     pub async fn start() -> Option<Self> {
         let program = ["/usr/bin/etcd", "/usr/local/bin/etcd"].into_iter().find(|path| Path::new(path).exists())?;
         let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
         let [client, peer] = [free_port(), free_port()].map(|port| format!("http://127.0.0.1:{port}"));
         let child = Command::new(program)
             .args(["--name", "t", "--data-dir", dir.path().to_str().unwrap(), "--log-level", "error"])
@@ -80,10 +81,10 @@ impl Theirs {
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer, "--initial-cluster", &format!("t={peer}")])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(std::fs::File::create(log).unwrap())
             .spawn()
             .unwrap();
-        Some(Self { child, endpoint: client, _dir: dir })
+        Some(Self { child, endpoint: client, dir })
     }
 
     pub async fn clients(&self) -> Clients {
@@ -93,6 +94,10 @@ impl Theirs {
 
 impl Drop for Theirs {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("etcd ended: {:?}, and said:", self.child.try_wait());
+            println!("{}", std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default());
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

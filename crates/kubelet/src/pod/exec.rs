@@ -287,7 +287,9 @@ impl Start<'_> {
             }
             Ok(None) => Err(failed(format!("image \"{name}\" is not there after pulling it"))),
             Err(error) => {
-                self.warning("Failed", format!("Failed to pull image \"{name}\": {error}"));
+                // Whoever has no registry finds out here what to do instead.
+                let remedy = "without a registry, bring it with `tricorn image import`";
+                self.warning("Failed", format!("Failed to pull image \"{name}\": {error}; {remedy}"));
                 self.warning("Failed", "Error: ErrImagePull".into());
                 Err(failed(error.to_string()))
             }

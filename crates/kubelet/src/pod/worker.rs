@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
@@ -33,6 +33,9 @@ const RETRY: Duration = Duration::from_secs(2);
 const REFRESH: Duration = Duration::from_secs(60);
 /// Without any sign of change, the runtime is looked at this often.
 const LOOK: Duration = Duration::from_secs(60);
+/// After containerd has told of a container's end, CRI is asked this often until it says the same, and no longer than that.
+const LAG: Duration = Duration::from_millis(25);
+const LAG_LIMIT: Duration = Duration::from_secs(5);
 const REPORTS_LIMIT: usize = 64;
 /// Actions that follow each other without waiting for a change.
 const STEPS_AT_ONCE: usize = 32;
@@ -41,24 +44,28 @@ const STEPS_AT_ONCE: usize = 32;
 pub struct Handle {
     pods: watch::Sender<Arc<Pod>>,
     wake: Arc<Notify>,
+    ended: Ended,
     forgotten: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
+
+/// Containers whose end was told of, and when: until the runtime's list shows it.
+type Ended = Arc<Mutex<HashMap<String, Instant>>>;
 
 impl Handle {
     /// Starts a worker.
     pub fn start(context: Arc<Context>, pod: Arc<Pod>, stop: CancellationToken) -> Self {
         let (pods, receiver) = watch::channel(pod);
-        let wake = Arc::new(Notify::new());
+        let (wake, ended) = (Arc::new(Notify::new()), Ended::default());
         let forgotten = CancellationToken::new();
-        let worker = Worker::new(context, receiver, wake.clone(), forgotten.clone());
+        let worker = Worker::new(context, receiver, wake.clone(), ended.clone(), forgotten.clone());
         let task = tokio::spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = worker.run() => {}
             }
         });
-        Self { pods, wake, forgotten, task }
+        Self { pods, wake, ended, forgotten, task }
     }
 
     /// The pod changed in the API.
@@ -81,6 +88,12 @@ impl Handle {
         self.wake.notify_one();
     }
 
+    /// A container of the pod has ended, or one of its sandboxes.
+    pub fn ended(&self, id: &str) {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), Instant::now());
+        self.wake.notify_one();
+    }
+
     /// Whether the worker has ended.
     pub fn finished(&self) -> bool {
         self.task.is_finished()
@@ -96,9 +109,11 @@ struct Worker {
     context: Arc<Context>,
     pods: watch::Receiver<Arc<Pod>>,
     wake: Arc<Notify>,
+    ended: Ended,
     forgotten: CancellationToken,
     memory: Memory,
     observed: Observed,
+    looked: Instant,
     first: bool,
     probes: HashMap<(String, Kind), AbortOnDropHandle<()>>,
     reports: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
@@ -121,14 +136,16 @@ enum Next {
 }
 
 impl Worker {
-    fn new(context: Arc<Context>, pods: watch::Receiver<Arc<Pod>>, wake: Arc<Notify>, forgotten: CancellationToken) -> Self {
+    fn new(context: Arc<Context>, pods: watch::Receiver<Arc<Pod>>, wake: Arc<Notify>, ended: Ended, forgotten: CancellationToken) -> Self {
         Self {
             context,
             pods,
             wake,
+            ended,
             forgotten,
             memory: Memory::default(),
             observed: Observed::default(),
+            looked: Instant::now(),
             first: true,
             probes: HashMap::new(),
             reports: mpsc::channel(REPORTS_LIMIT),
@@ -214,6 +231,7 @@ impl Worker {
     }
 
     async fn step(&mut self, pod: &Arc<Pod>) -> Result<Next> {
+        self.looked = Instant::now();
         self.observed = exec::observe(&self.context, spec::uid(pod), &self.observed).await?;
         let members = spec::members(pod);
         if std::mem::take(&mut self.first) {
@@ -262,7 +280,16 @@ impl Worker {
         if let Some(refreshed) = self.refreshed {
             next = next.min((refreshed + REFRESH).max(now));
         }
-        next
+        if self.is_behind(now) { next.min(now + LAG) } else { next }
+    }
+
+    /// Whether a container is still listed as running whose end was told of.
+    fn is_behind(&self, now: Instant) -> bool {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = |id: &String| self.observed.containers.iter().any(|instance| instance.id == *id && instance.running());
+        // What was told after the runtime was looked at is not known to be there yet.
+        ended.retain(|id, told| now.duration_since(*told) < LAG_LIMIT && (*told > self.looked || running(id)));
+        !ended.is_empty()
     }
 
     /// Containers that were running before this worker was have had their hooks, and their probes' results are in the

@@ -25,8 +25,10 @@ struct WithContainer {
 /// What the stream tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RuntimeEvent {
-    /// This container (or sandbox) changed.
-    Container(String),
+    /// This container (or sandbox) has started, or something befell it.
+    Changed(String),
+    /// This container (or sandbox) has ended. CRI hears of it from the same stream, and may say otherwise for a moment.
+    Ended(String),
     /// Anything may have changed: the stream was away.
     Unknown,
 }
@@ -67,7 +69,11 @@ async fn stream(socket: &PathBuf, events: &mpsc::Sender<RuntimeEvent>) -> Result
         if envelope.topic == "/tasks/exit" && event.process != event.container_id {
             continue;
         }
-        if events.send(RuntimeEvent::Container(event.container_id)).await.is_err() {
+        let told = match envelope.topic.as_str() {
+            "/tasks/exit" => RuntimeEvent::Ended(event.container_id),
+            _ => RuntimeEvent::Changed(event.container_id),
+        };
+        if events.send(told).await.is_err() {
             return Ok(());
         }
     }
