@@ -320,9 +320,12 @@ fn farewell(dir: &Path, took: Duration, file: &StateFile, detached: bool) -> Res
     let (servers, workers) = (state.servers().count(), state.workers().count());
     let dir = dir.display();
     println!("\nTricorn is up: servers {servers}, workers {workers}, API at {} ({:.1} s)\n", state.api, took.as_secs_f32());
+    if state.mode == Mode::Loopback {
+        println!("These are servers alone, on loopback: workers, and links to cut, need root (`sudo tricorn up`).\n");
+    }
     println!("Next:");
     println!("  export KUBECONFIG={dir}/kubeconfig");
-    println!("  kubectl get nodes");
+    println!("  kubectl get {}", if workers > 0 { "nodes" } else { "namespaces" });
     if workers > 0 {
         println!("  kubectl apply -f deploy/examples/web.yaml");
     }
