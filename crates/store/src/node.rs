@@ -26,6 +26,8 @@ pub(crate) type Raft = openraft::Raft<Types, StateMachine>;
 const APPLY_GAP: u64 = 20_000;
 /// Between two looks for a leader, when nobody says that there is a new one.
 const RETRY: Duration = Duration::from_millis(20);
+/// How long a member that has been replaced as leader is given to answer what it was asked before.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 pub(crate) struct Node {
     pub id: u64,
@@ -52,6 +54,13 @@ pub(crate) enum Attempt<T> {
     Done(T),
     /// It certainly did not happen: trying again is safe.
     Again,
+}
+
+/// Returns once another than `leader` is known to lead.
+async fn replaced(leadership: &mut watch::Receiver<Leadership>, leader: u64) {
+    if leadership.wait_for(|now| now.leader.is_some_and(|id| id != leader)).await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 impl Node {
@@ -159,7 +168,19 @@ impl Node {
             Err(_) => return Ok(Attempt::Again),
         };
         let within = deadline.saturating_duration_since(Instant::now());
-        match link.forward(peer::ForwardRequest { command: bytes }, within).await {
+        let mut leadership = self.leadership.subscribe();
+        let asked = link.forward(peer::ForwardRequest { command: bytes }, within);
+        tokio::pin!(asked);
+        let answered = tokio::select! {
+            answer = &mut asked => Some(answer),
+            () = replaced(&mut leadership, leader) => None,
+        };
+        let answer = match answered {
+            Some(answer) => answer,
+            // Whoever was asked leads no more: it may be cut off, and will not answer before the deadline.
+            None => tokio::time::timeout(LAST_WORDS, asked).await.map_err(|_| Error::LeaderChanged)?,
+        };
+        match answer {
             Ok(peer::Answer { reply: Some(Reply::Failure(failure)) }) => match Error::from_failure(&failure) {
                 Error::NotLeader => Ok(Attempt::Again),
                 // It stopped while it was waiting: nobody knows yet what became of the entry.
