@@ -220,7 +220,7 @@ async fn accounts(lab: &Lab) {
     .await;
     with_token(lab, &token, "get secrets").await.fails(1, &["Forbidden", "secrets"]);
     with_token(lab, &token, "get pods -n kube-system").await.fails(1, &["Forbidden"]);
-    with_token(lab, &token, "create configmap x").await.fails(1, &["Forbidden"]);
+    with_token(lab, &token, "create configmap x").await.fails(1, &["forbidden"]);
     assert!(with_token(lab, &token, "auth can-i list pods").await.ok().contains("yes"));
     with_token(lab, &token, "auth can-i delete nodes").await.fails(1, &["no"]);
     // One that was made for somebody else does not enter.
@@ -251,6 +251,6 @@ async fn nodes(lab: &Lab) {
     as_node("get secrets").await.fails(1, &["Forbidden"]);
     as_node("get node w1 -o name").await.ok();
     as_node("label node w1 node-restriction.kubernetes.io/x=y").await.fails(1, &["Forbidden"]);
-    as_node("create configmap x").await.fails(1, &["Forbidden"]);
+    as_node("create configmap x").await.fails(1, &["forbidden"]);
     as_node("delete node w1").await.fails(1, &["Forbidden"]);
 }

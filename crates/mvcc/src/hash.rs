@@ -21,8 +21,51 @@ pub struct KvHash {
     pub revision: i64,
 }
 
-/// Checksum of one revision's row, in the order of revisions.
+/// The rows that count, in the order of revisions: whether it is a tombstone, and the marshalled key and value.
 type Rows = BTreeMap<Revision, (bool, Vec<u8>)>;
+
+/// Sorts rows into those that count and those that do not.
+///
+/// What is younger than the compaction counts always. What is older counts only if it can still be read at the revision asked for;
+/// and when nothing at all can be read there, everything that the compaction left counts. Tombstones as old as the compaction do not
+/// count. These are etcd's rules (`HashByRev`), odd corner and all.
+struct Sorter {
+    at: i64,
+    compacted: i64,
+    counted: Rows,
+    left: Rows,
+    nothing_readable: bool,
+}
+
+impl Sorter {
+    /// `superseded`: the revision that replaced or deleted the row.
+    fn add(&mut self, key: Bytes, revision: Revision, record: Option<Record<'_>>, superseded: Option<Revision>) {
+        if revision.main > self.at {
+            return;
+        }
+        let (old, tombstone) = (revision.main <= self.compacted, record.is_none());
+        let outlives = |moment: i64| superseded.is_none_or(|by| by.main > moment);
+        let readable = !tombstone && outlives(self.at);
+        self.nothing_readable &= !readable;
+        let kept = !tombstone && outlives(self.compacted) || tombstone && revision.main == self.compacted;
+        if old && !kept {
+            return;
+        }
+        let kv = match record {
+            Some(record) => record.to_key_value(key, false),
+            None => KeyValue { key, ..KeyValue::default() },
+        };
+        let rows = if old && !readable { &mut self.left } else { &mut self.counted };
+        rows.insert(revision, (tombstone, kv.encode_to_vec()));
+    }
+
+    fn rows(mut self) -> Rows {
+        if self.nothing_readable {
+            self.counted.append(&mut self.left);
+        }
+        self.counted
+    }
+}
 
 impl Reader<'_> {
     /// The checksum up to `revision`; 0 for the newest.
@@ -31,11 +74,12 @@ impl Reader<'_> {
             return Err(Error::Compacted);
         }
         let at = self.resolve(revision)?;
-        let mut rows = Rows::new();
-        self.hash_current(at, &mut rows)?;
-        self.hash_old(at, &mut rows)?;
+        let compacted = self.compacted;
+        let mut sorter = Sorter { at, compacted, counted: Rows::new(), left: Rows::new(), nothing_readable: true };
+        self.sort_current(&mut sorter)?;
+        self.sort_old(&mut sorter)?;
         let mut hash = crc32c::crc32c(b"key");
-        for (revision, (tombstone, value)) in rows {
+        for (revision, (tombstone, value)) in sorter.rows() {
             let mut key = Vec::with_capacity(18);
             key.extend_from_slice(&revision.main.to_be_bytes());
             key.push(b'_');
@@ -46,23 +90,20 @@ impl Reader<'_> {
             hash = crc32c::crc32c_append(hash, &key);
             hash = crc32c::crc32c_append(hash, &value);
         }
-        Ok(KvHash { hash, compacted: self.compacted, revision: at })
+        Ok(KvHash { hash, compacted, revision: at })
     }
 
-    fn hash_current(&self, at: i64, rows: &mut Rows) -> Result<()> {
+    fn sort_current(&self, sorter: &mut Sorter) -> Result<()> {
         let mut cursor = self.view.scan(Table::CURRENT, &[], None)?;
         while cursor.valid() {
             let record = Record::decode(cursor.value())?;
-            if record.modified.main <= at {
-                let kv = record.to_key_value(Bytes::copy_from_slice(cursor.key()), false);
-                rows.insert(record.modified, (false, kv.encode_to_vec()));
-            }
+            sorter.add(Bytes::copy_from_slice(cursor.key()), record.modified, Some(record), None);
             cursor.advance()?;
         }
         Ok(())
     }
 
-    fn hash_old(&self, at: i64, rows: &mut Rows) -> Result<()> {
+    fn sort_old(&self, sorter: &mut Sorter) -> Result<()> {
         let mut cursor = self.view.scan(Table::OLD, &[], None)?;
         // Within a key the newest comes first: what superseded a row is the row before it, or the current record.
         let mut newer: Option<(Vec<u8>, Revision)> = None;
@@ -75,17 +116,8 @@ impl Reader<'_> {
                     None => None,
                 },
             };
-            let tombstone = cursor.value().is_empty();
-            let outlived = superseded.is_none_or(|by| by.main > self.compacted) && !tombstone;
-            if revision.main <= at && (outlived || tombstone && revision.main >= self.compacted) {
-                let key = Bytes::from(key.clone());
-                let kv = if tombstone {
-                    KeyValue { key, ..KeyValue::default() }
-                } else {
-                    Record::decode(cursor.value())?.to_key_value(key, false)
-                };
-                rows.insert(revision, (tombstone, kv.encode_to_vec()));
-            }
+            let record = if cursor.value().is_empty() { None } else { Some(Record::decode(cursor.value())?) };
+            sorter.add(Bytes::copy_from_slice(&key), revision, record, superseded);
             newer = Some((key, revision));
             cursor.advance()?;
         }

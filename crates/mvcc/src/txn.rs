@@ -16,6 +16,9 @@ use tricorn_proto::etcdserverpb::{Compare, RequestOp, ResponseOp, TxnRequest, Tx
 /// The outcome of each transaction of the tree, in the order in which they run.
 type Path = VecDeque<bool>;
 
+/// The revision in the header of a transaction within another: etcd leaves it at zero, and only the outermost one tells it.
+const NESTED: i64 = 0;
+
 fn chosen(request: &TxnRequest, succeeded: bool) -> &[RequestOp] {
     if succeeded { &request.success } else { &request.failure }
 }
@@ -74,7 +77,9 @@ impl Reader<'_> {
         let mut path = Path::new();
         self.decide(request, &mut path)?;
         self.check_path(request, &mut path.clone())?;
-        self.run(request, &mut path)
+        let mut response = self.run(request, &mut path)?;
+        response.header = header(self.revision);
+        Ok(response)
     }
 
     fn run(&self, request: &TxnRequest, path: &mut Path) -> Result<TxnResponse> {
@@ -88,7 +93,7 @@ impl Reader<'_> {
             };
             responses.push(ResponseOp { response: Some(response) });
         }
-        Ok(TxnResponse { header: header(self.revision), succeeded, responses })
+        Ok(TxnResponse { header: header(NESTED), succeeded, responses })
     }
 }
 
@@ -116,7 +121,7 @@ impl Writer<'_, '_> {
             };
             responses.push(ResponseOp { response: Some(response) });
         }
-        Ok(TxnResponse { header: header(self.revision()), succeeded, responses })
+        Ok(TxnResponse { header: header(NESTED), succeeded, responses })
     }
 }
 

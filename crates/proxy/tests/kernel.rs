@@ -56,6 +56,7 @@ impl Lab {
         sh(&format!(
             "ip link add eth0 netns {out} type veth peer name eth0 netns {node}
              ip -n {node} addr add 192.0.2.1/24 dev eth0; ip -n {node} link set eth0 up
+             ip -n {node} route add default via 192.0.2.2
              ip -n {out} addr add 192.0.2.2/24 dev eth0; ip -n {out} link set eth0 up
              ip -n {out} route add 10.43.0.0/16 via 192.0.2.1"
         ));

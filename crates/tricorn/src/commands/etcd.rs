@@ -125,6 +125,12 @@ impl Args {
     async fn store_config(&self, dir: &Path) -> Result<StoreConfig> {
         let mut config = StoreConfig::new(&self.name, dir);
         let members = initial_members(&self.initial_cluster)?;
+        if !members.is_empty() && members.iter().all(|member| member.name != self.name) {
+            bail!(
+                "couldn't find local name {:?} in the initial cluster configuration: --name must be one of the names in --initial-cluster",
+                self.name
+            );
+        }
         config.bootstrap = match self.initial_cluster_state.as_str() {
             "existing" => Bootstrap::Join { peers: members.into_iter().flat_map(|member| member.peer_urls).collect() },
             _ if members.is_empty() => Bootstrap::Group {
