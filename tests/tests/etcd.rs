@@ -130,6 +130,8 @@ async fn etcdctl_drives_three_members() {
         group.etcdctl(member, &["snapshot", "save", &file]).await.ok();
     }
 
+    restored(&group).await;
+
     // The leader goes without a word; the others go on, and it comes back to what they wrote.
     let leader = group.leader().await;
     group.kill(leader).await;
@@ -150,13 +152,39 @@ async fn etcdctl_drives_three_members() {
     assert!(keys.iter().all(|listed| *listed == keys[0]), "{keys:?}");
 }
 
+/// A snapshot that etcdctl saved becomes a group of one, with flags of its own.
+async fn restored(group: &Group) {
+    let path = |name: &str| group.dir.path().join(name).display().to_string();
+    let (snapshot, data) = (path("snapshot-0"), path("restored"));
+    let restore = ["snapshot", "restore", &snapshot, "--name", "solo", "--data-dir", &data];
+    let said = run(binary(), &restore, &[]).await.ok();
+    assert!(said.contains("restored revision"), "{said}");
+    run(binary(), &restore, &[]).await.fails(1, &["is not empty"]);
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = held.local_addr().unwrap();
+    drop(held);
+    let line = format!(
+        "etcd --name solo --data-dir {data} --listen-client-urls http://{client} --advertise-client-urls http://{client} --listen-peer-urls http://127.0.0.1:0"
+    );
+    let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+    let _solo = spawn(&arguments, &group.dir.path().join("solo.log"));
+    until("the restored member has what was saved", SOON, async || {
+        let endpoint = format!("--endpoints={client}");
+        let ran = run("etcdctl", &[&endpoint, "get", "/from/0", "--print-value-only"], &[("ETCDCTL_API", Path::new("3"))]).await;
+        if ran.out == "value 0\n" { Ok(()) } else { Err(format!("{}{}", ran.out, ran.err)) }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn wrong_flags_get_an_answer_that_helps() {
-    run(binary(), &["etcd", "--initial-cluster", "a"], &[]).await.fails(1, &["--initial-cluster a", "NAME=URL"]);
     let dir = tempfile::tempdir().unwrap();
-    let data = dir.path().display().to_string();
-    let elsewhere = ["etcd", "--name", "b", "--data-dir", &data, "--initial-cluster", "a=http://127.0.0.1:1"];
-    run(binary(), &elsewhere, &[]).await.fails(1, &["--initial-cluster"]);
+    let data = dir.path().join("d");
+    let etcd = ["etcd", "--name", "b", "--data-dir", data.to_str().unwrap(), "--initial-cluster"];
+    run(binary(), &[&etcd[..], &["a"]].concat(), &[]).await.fails(1, &["--initial-cluster a", "NAME=URL"]);
+    let elsewhere = [&etcd[..], &["a=http://127.0.0.1:1"]].concat();
+    run(binary(), &elsewhere, &[]).await.fails(1, &["couldn't find local name \"b\" in the initial cluster configuration", "--name"]);
+    assert!(!data.exists(), "a directory was made before the flags were understood");
     let said = run(binary(), &["etcd", "--version"], &[]).await.ok();
     assert!(said.starts_with("etcd Version: 3."), "{said}");
 }

@@ -30,7 +30,7 @@ impl Lease {
         if self.remaining > 0 { self.remaining.min(self.granted) } else { self.granted }
     }
 
-    fn encode(&self) -> Bytes {
+    pub(crate) fn encode(&self) -> Bytes {
         let mut row = BytesMut::with_capacity(16);
         row.put_i64(self.granted);
         row.put_i64(self.remaining);

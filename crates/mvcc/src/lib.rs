@@ -12,6 +12,7 @@ mod compact;
 mod error;
 mod hash;
 mod history;
+mod import;
 mod lease;
 mod machine;
 mod pending;
@@ -26,6 +27,7 @@ pub use check::{Limits, check_command, check_range, is_read_only, is_serializabl
 pub use error::{Code, Error, Result};
 pub use hash::KvHash;
 pub use history::{History, HistoryLimits};
+pub use import::{Import, bump};
 pub use lease::Lease;
 pub use machine::{Applied, LeaseChange, Machine};
 pub use pending::{Change, Pending};

@@ -105,7 +105,7 @@ impl<'p, 'v> Writer<'p, 'v> {
         let revision = self.next();
         self.detach(lease, &key);
         let previous = self.supersede(&key, Some(&before))?;
-        self.pending.put(Table::OLD, old_key(&key, revision).into(), Bytes::new());
+        self.bury(&key, revision);
         self.log(revision, &key, previous, true);
         self.pending.delete(Table::CURRENT, key.clone());
         let gone = shared_key_value(key.clone(), &before)?;
@@ -117,21 +117,26 @@ impl<'p, 'v> Writer<'p, 'v> {
         Ok(Some(gone))
     }
 
-    fn detach(&mut self, lease: i64, key: &[u8]) {
+    /// Leaves a tombstone.
+    pub fn bury(&mut self, key: &[u8], revision: Revision) {
+        self.pending.put(Table::OLD, old_key(key, revision).into(), Bytes::new());
+    }
+
+    pub fn detach(&mut self, lease: i64, key: &[u8]) {
         if lease != 0 {
             self.pending.delete(Table::LEASE_KEY, attached_key(lease, key).into());
         }
     }
 
     /// Moves the latest record to the old ones, and says which it was.
-    fn supersede(&mut self, key: &[u8], before: Option<&Bytes>) -> Result<Revision> {
+    pub fn supersede(&mut self, key: &[u8], before: Option<&Bytes>) -> Result<Revision> {
         let Some(before) = before else { return Ok(Revision::default()) };
         let revision = Record::decode(before)?.modified;
         self.pending.put(Table::OLD, old_key(key, revision).into(), before.clone());
         Ok(revision)
     }
 
-    fn log(&mut self, revision: Revision, key: &[u8], previous: Revision, deleted: bool) {
+    pub fn log(&mut self, revision: Revision, key: &[u8], previous: Revision, deleted: bool) {
         let row = LogRow { deleted, previous, key }.encode();
         self.pending.put(Table::LOG, Bytes::copy_from_slice(&log_key(revision)), row);
     }

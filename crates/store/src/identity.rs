@@ -4,7 +4,7 @@ use crate::engine::Disk;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-const FILE: &str = "store.json";
+pub(crate) const FILE: &str = "store.json";
 /// The format this version reads and writes.
 pub(crate) const FORMAT: u32 = 1;
 

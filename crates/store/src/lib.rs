@@ -4,10 +4,12 @@
 //! Requests and answers are etcd's own messages. openraft and RocksDB are named here and nowhere else, and their types stay
 //! inside. This crate must never know what the keys mean: no Kubernetes, no HTTP for clients, no command line.
 
+mod bolt;
 mod config;
 mod counters;
 mod engine;
 mod error;
+mod foreign;
 mod grpc;
 mod handler;
 mod hub;
@@ -38,7 +40,7 @@ pub use handler::Handler;
 pub use leadership::Leadership;
 pub use link::{Lane, Link, LinkError, LinkResult, Transport};
 pub use members::MemberInfo;
-pub use restore::{RestoreConfig, SnapshotInfo, inspect, restore};
+pub use restore::{RestoreConfig, SnapshotInfo, inspect, inspect_etcd, is_etcd, restore, restore_etcd, set_aside};
 pub use store::{SnapshotStream, Status, Store};
 pub use tricorn_mvcc as mvcc;
 pub use types::Member;

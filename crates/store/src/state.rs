@@ -23,7 +23,7 @@ use tricorn_proto::peer;
 /// Row of the META table that says what has been applied: log id and membership.
 pub(crate) const RAFT: &[u8] = b"raft";
 /// The file that names the engine in use.
-const CURRENT: &str = "state.current";
+pub(crate) const CURRENT: &str = "state.current";
 /// The engine a member begins with.
 pub(crate) const FIRST: &str = "state-1";
 /// Log rows looked at by one step of giving compacted space back.

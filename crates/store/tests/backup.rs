@@ -48,6 +48,8 @@ async fn a_snapshot_becomes_a_new_group() {
         storage: Storage::Disk(Arc::new(disk.clone())),
         members: vec![InitialMember { name: "a".into(), peer_urls: vec!["http://127.0.0.1:1".into()] }],
         token: "again".into(),
+        bump_revision: 0,
+        mark_compacted: false,
     };
     let again = plan();
     restore(bytes.as_slice(), plan()).unwrap();

@@ -96,10 +96,12 @@ impl Args {
         logging::start_at(level);
         let stop = signals::shutdown()?;
         let dir = std::path::absolute(self.data_dir.clone().unwrap_or_else(|| PathBuf::from(format!("{}.etcd", self.name))))?;
-        let _held = lock::take(&dir)?;
         let listen = resolve(&self.listen_client_urls, "--listen-client-urls").await?;
         let metrics = resolve(&self.listen_metrics_urls, "--listen-metrics-urls").await?;
-        let store = Store::start(self.store_config(&dir).await?).await?;
+        let config = self.store_config(&dir).await?;
+        // Nothing is made before all flags are understood.
+        let _held = lock::take(&dir)?;
+        let store = Store::start(config).await?;
         let mut leadership = store.leadership();
         let led = tokio::select! {
             led = leadership.wait_for(|now| now.leader.is_some()) => led.is_ok(),
@@ -180,7 +182,7 @@ fn identity(cert: &Path, key: &Path) -> Result<Arc<RotatingIdentity>> {
 }
 
 /// `NAME=URL` entries; a name that comes again adds a URL.
-fn initial_members(entries: &[String]) -> Result<Vec<InitialMember>> {
+pub fn initial_members(entries: &[String]) -> Result<Vec<InitialMember>> {
     let mut members: Vec<InitialMember> = Vec::new();
     for entry in entries {
         let Some((name, url)) = entry.split_once('=') else { bail!("--initial-cluster {entry}: want NAME=URL") };

@@ -11,6 +11,7 @@ pub mod host;
 pub mod image;
 pub mod kubeconfig;
 pub mod member;
+pub mod restore;
 pub mod server;
 pub mod snapshot;
 pub mod status;

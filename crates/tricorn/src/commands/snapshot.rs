@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use futures::AsyncReadExt;
 use serde_json::json;
-use tricorn_store::{SnapshotInfo, inspect};
+use tricorn_store::{SnapshotInfo, inspect, inspect_etcd, is_etcd};
 
 use crate::admin::Cluster;
 
@@ -18,7 +18,7 @@ use crate::admin::Cluster;
 #[derive(clap::Args)]
 #[command(
     arg_required_else_help = true,
-    after_help = "Examples:\n  tricorn snapshot save monday.snap\n  tricorn snapshot status monday.snap"
+    after_help = "Examples:\n  tricorn snapshot save monday.snap\n  tricorn snapshot status monday.snap\n  tricorn snapshot restore monday.snap --data-dir /var/lib/tricorn"
 )]
 pub struct Args {
     #[command(flatten)]
@@ -42,11 +42,8 @@ enum Verb {
         #[arg(short, long, value_parser = ["json"])]
         output: Option<String>,
     },
-    /// Fill an empty data directory from a snapshot
-    Restore {
-        /// The file
-        file: PathBuf,
-    },
+    /// Make a data directory from a snapshot, Tricorn's or another etcd's
+    Restore(super::restore::Args),
 }
 
 impl Args {
@@ -60,7 +57,7 @@ impl Args {
                 Ok(())
             }
             Verb::Status { file, output } => {
-                let info = look(&file)?;
+                let info = look(&file, false)?;
                 let (cluster, members) = (format!("{:x}", info.cluster_id), &info.members);
                 match output {
                     Some(_) => println!(
@@ -78,17 +75,16 @@ impl Args {
                 }
                 Ok(())
             }
-            Verb::Restore { file } => {
-                look(&file)?;
-                bail!("{} is sound, but restoring a server's data directory is not implemented yet", file.display())
-            }
+            Verb::Restore(restore) => restore.run(),
         }
     }
 }
 
-fn look(file: &Path) -> Result<SnapshotInfo> {
+/// Reads a snapshot to its end; `copied`: it is a database file of etcd's that never had a checksum.
+pub fn look(file: &Path, copied: bool) -> Result<SnapshotInfo> {
     let opened = File::open(file).with_context(|| format!("open {}", file.display()))?;
-    inspect(BufReader::new(opened)).with_context(|| format!("read {}", file.display()))
+    let info = if is_etcd(&opened)? { inspect_etcd(&opened, copied) } else { inspect(BufReader::new(opened)) };
+    info.with_context(|| format!("read {}", file.display()))
 }
 
 /// Writes beside the file, checks, and only then gives it its name.
@@ -111,7 +107,7 @@ async fn save(cluster: &Cluster, file: &Path) -> Result<SnapshotInfo> {
             out.write_all(&buffer[..length]).context("write it")?;
         }
         out.sync_all().context("make it durable")?;
-        let info = look(&part)?;
+        let info = look(&part, false)?;
         std::fs::rename(&part, file).context("give it its name")?;
         Ok(info)
     };

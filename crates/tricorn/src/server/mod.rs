@@ -6,6 +6,8 @@ mod state;
 mod tokens;
 mod trust;
 
+pub use state::ServerFile;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,7 +27,6 @@ use crate::lock;
 use crate::protocol::{JoinServer, ServerKit, Settings};
 use lead::Lead;
 use routes::Desk;
-use state::ServerFile;
 use tokens::Tokens;
 use trust::{Certificates, Names, Trust};
 

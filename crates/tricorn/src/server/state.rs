@@ -64,6 +64,16 @@ impl ServerFile {
         serde_json::from_slice(&bytes).with_context(damaged).map(Some)
     }
 
+    /// The server's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The same server, as the one that begins the cluster.
+    pub fn founding(self) -> Self {
+        Self { founder: true, ..self }
+    }
+
     /// Puts it into `dir`, unless it is there as it is.
     pub fn write(&self, dir: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self)? + "\n";
