@@ -2,15 +2,20 @@
 //! clients and an upstream kube-apiserver work unchanged. It turns requests into calls of the store and errors into
 //! etcd's codes and texts; it must never know how the store keeps its data, nor anything of Kubernetes.
 
+mod caller;
 mod cluster;
+mod concurrency;
 mod config;
 mod counted;
+mod election;
 mod error;
 mod http;
 mod kv;
 mod lease;
+mod lock;
 mod maintenance;
 mod metrics;
+mod observe;
 mod refused;
 mod server;
 mod shared;
