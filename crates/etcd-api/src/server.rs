@@ -36,6 +36,7 @@ use tricorn_store::Store;
 use crate::config::EtcdApiConfig;
 use crate::counted::Counted;
 use crate::error::ServeError;
+use crate::gateway;
 use crate::http::{Endpoints, routes};
 use crate::metrics::Metrics;
 use crate::shared::Shared;
@@ -80,8 +81,9 @@ pub async fn serve(store: Store, config: EtcdApiConfig, shutdown: CancellationTo
     let (reporter, health) = tonic_health::server::health_reporter();
     tasks.spawn(report_health(shared.clone(), reporter));
     // tonic answers what it does not know by itself; ours tells gRPC and HTTP apart.
-    let clients = grpc_routes(&shared).add_service(health).into_axum_router().reset_fallback().merge(endpoints.clone());
-    let clients = counting(clients, metrics.clone());
+    let services = counting(grpc_routes(&shared).add_service(health).into_axum_router().reset_fallback(), metrics.clone());
+    let gateway = gateway::routes(&services, largest_message(&config)).map_err(ServeError::Gateway)?;
+    let clients = services.merge(gateway).merge(endpoints.clone());
 
     let tls = config.tls.as_ref().map(|tls| acceptor(tls));
     let connections = Arc::new(Semaphore::new(config.max_connections));
@@ -114,8 +116,12 @@ pub async fn serve(store: Store, config: EtcdApiConfig, shutdown: CancellationTo
     Ok(EtcdApi { addresses, metrics_addresses, tasks, background: shared.background, drain: config.drain })
 }
 
+fn largest_message(config: &EtcdApiConfig) -> usize {
+    config.max_request_bytes + OVERHEAD_BYTES
+}
+
 fn grpc_routes(shared: &Shared) -> Routes {
-    let largest = shared.config.max_request_bytes + OVERHEAD_BYTES;
+    let largest = largest_message(&shared.config);
     Routes::new(KvServer::new(shared.clone()).max_decoding_message_size(largest))
         .add_service(WatchServer::new(shared.clone()))
         .add_service(LeaseServer::new(shared.clone()))
