@@ -6,7 +6,8 @@ use prost_reflect::{DeserializeOptions, DynamicMessage, MessageDescriptor, Seria
 use serde_json::{Deserializer, Serializer};
 use tonic::Status;
 
-/// Reads the first JSON value of `text` as a message; none at all is an empty message. Fields that are not known are skipped.
+/// Reads the first JSON value of `text` as a message; none at all is an empty message. Fields and names of enums that are not
+/// known are skipped, as in etcd 3.6.
 pub(crate) fn to_message(kind: &MessageDescriptor, text: &[u8]) -> Result<Bytes, Status> {
     if matches!(text.trim_ascii(), b"" | b"null") {
         return Ok(Bytes::new());
@@ -108,7 +109,7 @@ mod tests {
     #[test]
     fn both_forms_are_read_and_one_is_written() {
         let range = "etcdserverpb.RangeRequest";
-        for text in ["", " ", "null", "{}", r#"{"limit":"0","keys_only":false,"unknown":[1,{"a":null}]}"#] {
+        for text in ["", " ", "null", "{}", r#"{"limit":"0","keys_only":false,"unknown":[1,{"a":null}],"sort_order":"NEW"}"#] {
             check(range, text, "{}");
         }
         for text in [
@@ -130,17 +131,7 @@ mod tests {
     #[test]
     fn what_is_no_request_is_refused() {
         let deep = format!("{}{}", r#"{"success":[{"requestTxn":"#.repeat(200), "{}");
-        for text in [
-            "[]",
-            "1",
-            "{",
-            r#"{"key":"***"}"#,
-            r#"{"limit":"x"}"#,
-            r#"{"limit":5.5}"#,
-            r#"{"sort_order":"BAD"}"#,
-            r#"{"limit":{}}"#,
-            &deep,
-        ] {
+        for text in ["[]", "1", "{", r#"{"key":"***"}"#, r#"{"limit":"x"}"#, r#"{"limit":5.5}"#, r#"{"limit":{}}"#, &deep] {
             let kind = kind(if text.starts_with(r#"{"success"#) { "etcdserverpb.TxnRequest" } else { "etcdserverpb.RangeRequest" });
             assert_eq!(to_message(&kind, text.as_bytes()).unwrap_err().code(), Code::InvalidArgument, "{text}");
         }
