@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
-use tonic::{Code, Response, Status};
+use tonic::{Code, Request, Response, Status};
 use tricorn_etcd_api::{EtcdApi, EtcdApiConfig, serve};
 use tricorn_proto::etcdserverpb::*;
 use tricorn_proto::v3electionpb::election_client::ElectionClient;
@@ -384,7 +384,11 @@ impl Three {
         let mut three = Vec::new();
         while let Some(store) = within(starting.join_next()).await {
             let store = store.unwrap().unwrap();
-            let config = EtcdApiConfig { listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))], ..EtcdApiConfig::default() };
+            let config = EtcdApiConfig {
+                no_leader_grace: Duration::from_millis(500),
+                listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+                ..EtcdApiConfig::default()
+            };
             let stop = CancellationToken::new();
             three.push((store.clone(), serve(store, config, stop.clone()).await.unwrap(), stop));
         }
@@ -410,8 +414,14 @@ impl Three {
     }
 }
 
+fn with_leader<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("hasleader", "true".parse().unwrap());
+    request
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn waits_outlast_their_leader() {
+async fn waits_outlast_their_leader_and_end_without_any() {
     let mut three = Three::start().await;
     let mut clients = three.clients().await;
     for lease in [1, 2, 3] {
@@ -429,4 +439,13 @@ async fn waits_outlast_their_leader() {
     clients.remove(0);
     clients[0].unlock("l/1").await;
     assert_eq!(within(waiting).await.unwrap().unwrap().into_inner().key, "l/2");
+
+    let mut clients = three.clients().await;
+    let request = with_leader(LockRequest { name: b("l"), lease: 3 });
+    let mut lock = clients[1].lock.clone();
+    let waiting = tokio::spawn(async move { lock.lock(request).await });
+    clients[1].until_keys("l", &["l/2", "l/3"]).await;
+    Three::stop(three.0.remove(0)).await;
+    let refused = within(waiting).await.unwrap().unwrap_err();
+    assert_eq!((refused.code(), refused.message()), (Code::Unavailable, "etcdserver: no leader"));
 }

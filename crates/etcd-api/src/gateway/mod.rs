@@ -87,10 +87,15 @@ impl Call {
         let mut request = tonic::Request::new(messages);
         *request.metadata_mut() = headers::metadata(&parts.headers);
         let mut services = Grpc::new(self.services.clone()).max_decoding_message_size(usize::MAX);
-        let answers = by(deadline, services.streaming(request, self.path.clone(), Raw)).await?.into_inner();
-        let mut answers = Answers { call: self.clone(), answers, deadline, ended: false };
+        let called = by(deadline, services.streaming(request, self.path.clone(), Raw)).await;
+        if self.method.is_server_streaming()
+            && let Err(status) = &called
+        {
+            return Ok(stream_refused(status));
+        }
+        let mut answers = Answers { call: self.clone(), answers: called?.into_inner(), deadline, ended: false };
         if self.method.is_server_streaming() {
-            return answers.into_response().await;
+            return Ok(answers.into_response().await);
         }
         let mut text = Vec::new();
         let message = answers.next().await?.ok_or_else(|| Status::internal("etcdserver: the call has no answer"))?;
@@ -122,6 +127,11 @@ fn too_large() -> Status {
     Status::invalid_argument("etcdserver: request is too large")
 }
 
+/// The answer to a stream that has failed before it said anything.
+fn stream_refused(status: &Status) -> Response {
+    (refusal::http_status(status.code()), json_response(Body::from(chunk(status)))).into_response()
+}
+
 fn json_response(body: Body) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
@@ -146,11 +156,12 @@ struct Requests {
 impl Requests {
     async fn next(&mut self) -> Result<Option<Bytes>, Status> {
         loop {
-            if let Some(object) = self.splitter.next()? {
-                return json::to_message(&self.call.method.input(), &object).map(Some);
-            }
-            if self.splitter.len() > self.call.largest {
+            let object = self.splitter.next()?;
+            if object.as_ref().map_or(self.splitter.len(), Vec::len) > self.call.largest {
                 return Err(too_large());
+            }
+            if let Some(object) = object {
+                return json::to_message(&self.call.method.input(), &object).map(Some);
             }
             match self.body.next().await {
                 Some(Ok(piece)) => self.splitter.push(&piece),
@@ -175,17 +186,14 @@ impl Answers {
     }
 
     /// One line an answer. HTTP's status is that of the first one, so it is awaited.
-    async fn into_response(mut self) -> Result<Response, Status> {
+    async fn into_response(mut self) -> Response {
         let first = match self.line().await {
-            Ok(line) => line,
-            Err(status) => {
-                let body = Body::from(chunk(&status));
-                return Ok((refusal::http_status(status.code()), json_response(body)).into_response());
-            }
+            Ok(Some(line)) => line,
+            Ok(None) => return json_response(Body::empty()),
+            Err(status) => return stream_refused(&status),
         };
-        let Some(first) = first else { return Ok(json_response(Body::empty())) };
         let lines = once(async { Ok::<_, Infallible>(Bytes::from(first)) }).chain(self.lines());
-        Ok(json_response(Body::from_stream(lines)))
+        json_response(Body::from_stream(lines))
     }
 
     fn lines(self) -> impl Stream<Item = Result<Bytes, Infallible>> {
