@@ -5,6 +5,9 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use prost::Message;
+use prost_types::FileDescriptorSet;
+
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
     println!("cargo::rerun-if-changed={}", root.display());
@@ -13,8 +16,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     files.sort();
 
     let descriptors = protox::compile(&files, [&root])?;
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    fs::write(out.join("etcd.descriptors"), described(&descriptors, "etcd/").encode_to_vec())?;
     tonic_prost_build::configure().bytes(".").emit_rerun_if_changed(false).compile_fds(descriptors)?;
     Ok(())
+}
+
+/// What describes the messages and services of one folder, without comments.
+fn described(all: &FileDescriptorSet, folder: &str) -> FileDescriptorSet {
+    let mut some = all.clone();
+    some.file.retain(|file| file.name().starts_with(folder));
+    for file in &mut some.file {
+        file.source_code_info = None;
+    }
+    some
 }
 
 /// Adds every `.proto` file below `dir` to `files`.

@@ -16,6 +16,9 @@ pub enum ServeError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The JSON gateway names a call that there is not: a fault of this program.
+    #[error("the JSON gateway does not fit the services: {0}")]
+    Gateway(String),
 }
 
 /// The gRPC status that etcd would answer with.

@@ -15,6 +15,7 @@ use tricorn_proto::etcdserverpb::RangeRequest;
 use tricorn_store::{Error, Store};
 
 use crate::config::{ETCD_CLUSTER_VERSION, ETCD_VERSION};
+use crate::gateway;
 use crate::metrics::Metrics;
 use crate::shared::Shared;
 
@@ -48,8 +49,8 @@ async fn unknown(headers: HeaderMap, uri: http::Uri) -> Response {
         let status = tonic::Status::unimplemented(format!("unknown service or method {}", uri.path()));
         return status.into_http::<Body>();
     }
-    if uri.path().starts_with("/v3/") {
-        return (StatusCode::NOT_IMPLEMENTED, "the JSON gateway is not implemented: use gRPC\n").into_response();
+    if gateway::owns(uri.path()) {
+        return (StatusCode::NOT_FOUND, "Not Found\n").into_response();
     }
     (StatusCode::NOT_FOUND, "404 page not found\n").into_response()
 }

@@ -1,16 +1,22 @@
-//! etcd's door to the store: the v3 API over gRPC, and etcd's HTTP endpoints on the same port, so that etcdctl, etcd's
+//! etcd's door to the store: the v3 API over gRPC and as JSON, and etcd's HTTP endpoints, all on the same port, so that etcdctl, etcd's
 //! clients and an upstream kube-apiserver work unchanged. It turns requests into calls of the store and errors into
 //! etcd's codes and texts; it must never know how the store keeps its data, nor anything of Kubernetes.
 
+mod caller;
 mod cluster;
+mod concurrency;
 mod config;
 mod counted;
+mod election;
 mod error;
+mod gateway;
 mod http;
 mod kv;
 mod lease;
+mod lock;
 mod maintenance;
 mod metrics;
+mod observe;
 mod refused;
 mod server;
 mod shared;

@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tower::{Service, ServiceExt};
@@ -28,11 +29,14 @@ use tricorn_proto::etcdserverpb::kv_server::KvServer;
 use tricorn_proto::etcdserverpb::lease_server::LeaseServer;
 use tricorn_proto::etcdserverpb::maintenance_server::MaintenanceServer;
 use tricorn_proto::etcdserverpb::watch_server::WatchServer;
+use tricorn_proto::v3electionpb::election_server::ElectionServer;
+use tricorn_proto::v3lockpb::lock_server::LockServer;
 use tricorn_store::Store;
 
 use crate::config::EtcdApiConfig;
 use crate::counted::Counted;
 use crate::error::ServeError;
+use crate::gateway;
 use crate::http::{Endpoints, routes};
 use crate::metrics::Metrics;
 use crate::shared::Shared;
@@ -51,27 +55,35 @@ pub struct EtcdApi {
     /// The addresses for health and metrics.
     pub metrics_addresses: Vec<SocketAddr>,
     tasks: JoinSet<()>,
+    /// What calls have left behind.
+    background: TaskTracker,
+    drain: Duration,
 }
 
 impl EtcdApi {
     /// Waits until the shutdown token has been cancelled and open requests have ended or been cut off.
     pub async fn closed(mut self) {
         while self.tasks.join_next().await.is_some() {}
+        self.background.close();
+        if tokio::time::timeout(self.drain, self.background.wait()).await.is_err() {
+            tracing::info!(tasks = self.background.len(), "leaving locks and elections to their leases");
+        }
     }
 }
 
 /// Opens the door: listens at once, serves until `shutdown` is cancelled. Dropping what is returned cuts everybody off.
 pub async fn serve(store: Store, config: EtcdApiConfig, shutdown: CancellationToken) -> Result<EtcdApi, ServeError> {
     let config = Arc::new(config);
-    let shared = Shared { store, config: config.clone(), stop: shutdown.clone() };
+    let shared = Shared { store, config: config.clone(), stop: shutdown.clone(), background: TaskTracker::new() };
     let metrics = Arc::new(Metrics::new());
     let endpoints = routes(Endpoints { shared: shared.clone(), metrics: metrics.clone() });
     let mut tasks = JoinSet::new();
     let (reporter, health) = tonic_health::server::health_reporter();
     tasks.spawn(report_health(shared.clone(), reporter));
     // tonic answers what it does not know by itself; ours tells gRPC and HTTP apart.
-    let clients = grpc_routes(&shared).add_service(health).into_axum_router().reset_fallback().merge(endpoints.clone());
-    let clients = counting(clients, metrics.clone());
+    let services = counting(grpc_routes(&shared).add_service(health).into_axum_router().reset_fallback(), metrics.clone());
+    let gateway = gateway::routes(&services, largest_message(&config)).map_err(ServeError::Gateway)?;
+    let clients = services.merge(gateway).merge(endpoints.clone());
 
     let tls = config.tls.as_ref().map(|tls| acceptor(tls));
     let connections = Arc::new(Semaphore::new(config.max_connections));
@@ -101,17 +113,23 @@ pub async fn serve(store: Store, config: EtcdApiConfig, shutdown: CancellationTo
         tasks.spawn(door.accept(listener));
     }
     tracing::info!(?addresses, tls = config.tls.is_some(), "ready to serve client requests");
-    Ok(EtcdApi { addresses, metrics_addresses, tasks })
+    Ok(EtcdApi { addresses, metrics_addresses, tasks, background: shared.background, drain: config.drain })
+}
+
+fn largest_message(config: &EtcdApiConfig) -> usize {
+    config.max_request_bytes + OVERHEAD_BYTES
 }
 
 fn grpc_routes(shared: &Shared) -> Routes {
-    let largest = shared.config.max_request_bytes + OVERHEAD_BYTES;
+    let largest = largest_message(&shared.config);
     Routes::new(KvServer::new(shared.clone()).max_decoding_message_size(largest))
         .add_service(WatchServer::new(shared.clone()))
         .add_service(LeaseServer::new(shared.clone()))
         .add_service(ClusterServer::new(shared.clone()))
         .add_service(MaintenanceServer::new(shared.clone()))
         .add_service(AuthServer::new(shared.clone()))
+        .add_service(LockServer::new(shared.clone()))
+        .add_service(ElectionServer::new(shared.clone()).max_decoding_message_size(largest))
 }
 
 fn acceptor(tls: &rustls::ServerConfig) -> TlsAcceptor {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 use tricorn_store::{Result, Store};
@@ -11,12 +12,13 @@ use tricorn_store::{Result, Store};
 use crate::config::EtcdApiConfig;
 use crate::error::status_of;
 
-/// The store, the settings and the token that ends every stream.
+/// The store, the settings, the token that ends every stream, and the work that a call may leave behind when it is dropped.
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub store: Store,
     pub config: Arc<EtcdApiConfig>,
     pub stop: CancellationToken,
+    pub background: TaskTracker,
 }
 
 impl Shared {

@@ -70,6 +70,7 @@ async fn the_tool_works_unchanged() {
         keys(&etcdctl);
         leases(&etcdctl);
         watch(&etcdctl);
+        turns(&etcdctl);
         operations(&etcdctl);
     })
     .await
@@ -122,6 +123,37 @@ fn watch(etcdctl: &Etcdctl) {
     watch.kill().unwrap();
     watch.wait().unwrap();
     assert_eq!(lines, ["PUT", "v/1", "seen", "DELETE", "v/1", ""]);
+}
+
+fn turns(etcdctl: &Etcdctl) {
+    let held = etcdctl.run(&["lock", "mutex", "etcdctl", "version"], "");
+    assert!(held.contains("etcdctl version"), "{held}");
+    let mut holder = etcdctl.command(&["lock", "mutex"]).stdout(Stdio::piped()).spawn().unwrap();
+    let key = BufReader::new(holder.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+    assert!(key.starts_with("mutex/"), "{key}");
+    let waiting = etcdctl.command(&["lock", "mutex", "etcdctl", "version"]).stdout(Stdio::piped()).spawn().unwrap();
+    // The tool lets go when it is interrupted.
+    interrupt(&mut holder);
+    let output = waiting.wait_with_output().unwrap();
+    assert!(output.status.success());
+
+    let mut leader = etcdctl.command(&["elect", "office", "proposal"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(leader.stdout.take().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().starts_with("office/"));
+    assert_eq!(lines.next().unwrap().unwrap(), "proposal");
+    let mut listener = etcdctl.command(&["elect", "--listen", "office"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut heard = BufReader::new(listener.stdout.take().unwrap()).lines();
+    assert!(heard.next().unwrap().unwrap().starts_with("office/"));
+    assert_eq!(heard.next().unwrap().unwrap(), "proposal");
+    listener.kill().unwrap();
+    listener.wait().unwrap();
+    interrupt(&mut leader);
+}
+
+fn interrupt(child: &mut std::process::Child) {
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    child.wait().unwrap();
 }
 
 fn operations(etcdctl: &Etcdctl) {

@@ -37,7 +37,6 @@ async fn http_shares_the_port() {
         assert!(text.contains("[+]linearizable_read ok") && text.contains("[+]non_learner excluded"), "{text}");
         assert_eq!(get(address, "/readyz/serializable_read").await.0, 200);
         assert_eq!(get(address, "/readyz/nonsense").await.0, 404);
-        assert_eq!(get(address, "/v3/kv/range").await.0, 501);
         assert_eq!(get(address, "/nothing").await.0, 404);
         let (_, version) = get(address, "/version").await;
         assert!(version.contains(&format!("\"etcdserver\":\"{}\"", tricorn_etcd_api::ETCD_VERSION)), "{version}");

@@ -16,6 +16,10 @@ macro_rules! package {
     };
 }
 
+/// What describes etcd's messages and services to a program that handles them without knowing them: an encoded
+/// `FileDescriptorSet`.
+pub const ETCD_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/etcd.descriptors"));
+
 package!(
     /// Keys, values and events of etcd v3.
     mvccpb, "mvccpb"

@@ -11,12 +11,14 @@ use crate::types::{from_wire, members_to_wire, to_wire, vote_from_wire, vote_to_
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use openraft::async_runtime::WatchReceiver;
+use openraft::raft::StreamAppendError;
 use openraft::raft::TransferLeaderRequest;
 use openraft::raft::VoteRequest;
 use prost::Message;
 use std::io;
 use std::sync::Arc;
 use tokio::sync::{Mutex, mpsc};
+use tokio::time::Instant;
 use tricorn_proto::peer;
 use tricorn_proto::peer::answer::Reply;
 
@@ -48,6 +50,13 @@ impl Handler {
             std::future::ready(request.ok())
         });
         let replies = self.node.raft.stream_append(requests.boxed());
+        let node = self.node.clone();
+        let replies = replies.inspect(move |reply| {
+            // One with an older vote is no leader.
+            if matches!(reply, Ok(Ok(_) | Err(StreamAppendError::Conflict(_)))) {
+                node.heard.send_replace(Instant::now());
+            }
+        });
         replies.map(|reply| reply.map(|reply| reply_to_wire(&reply)).map_err(io::Error::other)).boxed()
     }
 

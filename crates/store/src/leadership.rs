@@ -5,6 +5,11 @@ use crate::node::Node;
 use crate::types::Types;
 use openraft::async_runtime::WatchReceiver;
 use std::sync::Arc;
+use tokio::time::Instant;
+
+/// Election timeouts without a sign of the leader after which a follower has none. Raft itself goes on naming it until
+/// another is elected, which a member that is cut off never sees.
+const SILENCE: u32 = 2;
 
 /// Who leads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,10 +28,13 @@ pub struct Leadership {
 pub(crate) async fn follow(node: Arc<Node>) {
     let mut metrics = node.raft.server_metrics();
     let mut applied = node.state.applied.subscribe();
+    let mut heard = node.heard.subscribe();
     let mut last_leader = None;
     loop {
         let seen = metrics.borrow_watched().clone();
-        let now = observe(&node, &seen);
+        let silent_at = *heard.borrow_and_update() + node.election_timeout * SILENCE;
+        let silent = Instant::now() >= silent_at;
+        let now = observe(&node, &seen, silent);
         let before = node.leadership.borrow().clone();
         if now != before {
             if now.leader.is_some() && now.leader != last_leader {
@@ -42,8 +50,11 @@ pub(crate) async fn follow(node: Arc<Node>) {
             node.leadership.send_replace(now.clone());
         }
         let waiting = now.leader == Some(node.id) && !now.is_leader;
+        let following = seen.current_leader.is_some_and(|leader| leader != node.id);
         let changed = tokio::select! {
             () = node.stop.cancelled() => return,
+            () = tokio::time::sleep_until(silent_at), if following && !silent => true,
+            changed = heard.changed(), if following && silent => changed.is_ok(),
             changed = metrics.changed() => changed.is_ok(),
             changed = applied.changed(), if waiting => changed.is_ok(),
         };
@@ -53,13 +64,13 @@ pub(crate) async fn follow(node: Arc<Node>) {
     }
 }
 
-fn observe(node: &Node, metrics: &openraft::metrics::RaftServerMetrics<Types>) -> Leadership {
+fn observe(node: &Node, metrics: &openraft::metrics::RaftServerMetrics<Types>, silent: bool) -> Leadership {
     let members = &metrics.membership_config;
     for (id, member) in members.nodes() {
         node.links.learn(*id, &member.peer_urls);
     }
     let term = metrics.vote.leader_id.term;
-    let leader = metrics.current_leader.filter(|_| metrics.vote.committed);
+    let leader = metrics.current_leader.filter(|leader| metrics.vote.committed && (*leader == node.id || !silent));
     let leader_name = leader.and_then(|id| members.get_node(&id)).map(|member| member.name.clone()).unwrap_or_default();
     let is_leader = leader == Some(node.id) && metrics.state == openraft::ServerState::Leader && node.state.applied.borrow().term == term;
     Leadership { leader, leader_name, term, is_leader }

@@ -43,6 +43,8 @@ pub(crate) struct Node {
     pub links: Arc<Links>,
     pub counters: Arc<Counters>,
     pub leadership: watch::Sender<Leadership>,
+    /// When the leader was last heard.
+    pub heard: watch::Sender<Instant>,
     pub permits: Arc<Semaphore>,
     pub max_proposals: usize,
     pub reads: mpsc::Sender<oneshot::Sender<Result<()>>>,

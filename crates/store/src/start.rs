@@ -237,6 +237,7 @@ pub(crate) async fn start_on(mut config: StoreConfig, transport: Arc<dyn Transpo
         links,
         counters,
         leadership: watch::Sender::new(Leadership::default()),
+        heard: watch::Sender::new(tokio::time::Instant::now()),
         max_proposals: config.timing.max_proposals,
         permits: Arc::new(Semaphore::new(config.timing.max_proposals)),
         reads,

@@ -177,3 +177,21 @@ async fn leadership_moves_and_membership_changes() {
     within(fourth.shutdown()).await.unwrap();
     group.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_hears_no_leader_has_none_until_it_hears_one_again() {
+    let mut group = Group::of_three(true, Timing::default()).await;
+    let leader = group.leader().await;
+    let (alone, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    let mut seen = group.store(alone).leadership();
+    within(seen.wait_for(|now| now.leader.is_some())).await.unwrap();
+    group.kill(other);
+    group.kill(leader);
+    within(seen.wait_for(|now| now.leader.is_none())).await.unwrap();
+    let refused = within(group.store(alone).range(get("k"))).await.unwrap_err();
+    assert!(matches!(refused, Error::NoLeader | Error::Timeout), "{refused}");
+    group.revive(other).await;
+    within(seen.wait_for(|now| now.leader.is_some())).await.unwrap();
+    within(group.store(alone).put(put("k", "v"), None)).await.unwrap();
+    group.shutdown().await;
+}
