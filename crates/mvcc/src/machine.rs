@@ -164,13 +164,7 @@ impl Machine {
         }
     }
 
-    fn change_auth(
-        &mut self,
-        pending: &mut Pending<'_>,
-        command: &AuthCommand,
-        place: Place,
-        effects: &mut Effects,
-    ) -> Result<AuthAnswer> {
+    fn change_auth(&mut self, pending: &mut Pending<'_>, command: &AuthCommand, place: Place, effects: &mut Effects) -> Result<AuthAnswer> {
         let token = auth::run(pending, &mut self.auth, command, place.index, &mut effects.tokens)?;
         Ok(AuthAnswer { header: header(self.revision), token })
     }

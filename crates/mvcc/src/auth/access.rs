@@ -29,9 +29,15 @@ struct Who {
 }
 
 impl Access {
+    /// What the cluster itself may do, and everybody while authentication is off.
+    #[must_use]
+    pub fn unlimited() -> Self {
+        Self { who: None }
+    }
+
     /// What `caller` may do to what is in `view`, whose auth state is `state`.
     pub fn of(caller: Option<&Caller>, state: AuthState, view: &dyn View, cache: &mut RightsCache) -> Result<Self> {
-        let Some(caller) = caller.filter(|_| state.enabled) else { return Ok(Self { who: None }) };
+        let Some(caller) = caller.filter(|_| state.enabled) else { return Ok(Self::unlimited()) };
         let rights = if caller.user.is_empty() { None } else { cache.get(view, state.revision, &caller.user)? };
         Ok(Self { who: Some(Who { caller: caller.clone(), revision: state.revision, rights }) })
     }

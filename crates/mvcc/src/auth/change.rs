@@ -72,13 +72,7 @@ fn enable(pending: &Pending<'_>, state: &mut AuthState) -> Result<()> {
     Ok(())
 }
 
-fn issue(
-    pending: &Pending<'_>,
-    state: AuthState,
-    request: &IssueToken,
-    index: u64,
-    tokens: &mut Vec<TokenChange>,
-) -> Result<String> {
+fn issue(pending: &Pending<'_>, state: AuthState, request: &IssueToken, index: u64, tokens: &mut Vec<TokenChange>) -> Result<String> {
     if !state.enabled {
         return Err(Error::AuthNotEnabled);
     }
