@@ -244,15 +244,15 @@ impl Session {
     }
 }
 
-/// Why a watch may not be: etcd tells these apart, and calls everything else a lack of permission.
+/// Why a watch may not be: etcd tells these apart, and calls everything else a lack of permission. Go's client compares the
+/// text, which is that of a whole gRPC error.
 fn reason(error: &Error) -> String {
-    match error {
-        Error::Refused(known @ (mvcc::Error::InvalidAuthToken | mvcc::Error::AuthOldRevision | mvcc::Error::UserEmpty)) => {
-            known.to_string()
-        }
-        Error::Refused(_) => mvcc::Error::PermissionDenied.to_string(),
-        other => other.to_string(),
-    }
+    let known = match error {
+        Error::Refused(known @ (mvcc::Error::InvalidAuthToken | mvcc::Error::AuthOldRevision | mvcc::Error::UserEmpty)) => known,
+        Error::Refused(_) => &mvcc::Error::PermissionDenied,
+        other => return other.to_string(),
+    };
+    format!("rpc error: code = {:?} desc = {known}", known.code())
 }
 
 async fn leader_lost(shared: &Shared, grace: Duration, wanted: bool) {

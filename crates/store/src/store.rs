@@ -419,8 +419,8 @@ impl Store {
     /// Adds a member as a learner. Unless it is to stay one, it votes as soon as it has caught up. Its id is returned; start it
     /// with [`crate::Bootstrap::Join`].
     pub async fn member_add(&self, name: String, peer_urls: Vec<String>, client_urls: Vec<String>, learner: bool) -> Result<u64> {
-        self.require_root().await?;
         check_urls(&peer_urls)?;
+        self.require_root().await?;
         let id = start::random_id();
         let member = Member { name, peer_urls, client_urls, promote: !learner };
         self.node().change(Change::Add(member_to_wire(id, &member))).await?;
