@@ -214,6 +214,10 @@ mod tests {
         round("ES256", &key.to_pkcs8_pem(LineEnding::LF).unwrap(), &public);
         let key = p384::SecretKey::from_slice(&[7; 48]).unwrap();
         round("ES384", &key.to_pkcs8_pem(LineEnding::LF).unwrap(), &key.public_key().to_public_key_pem(LineEnding::LF).unwrap());
+        let key = rsa::RsaPrivateKey::new(&mut rsa::rand_core::OsRng, 2048).unwrap();
+        let public = key.to_public_key().to_public_key_pem(LineEnding::LF).unwrap();
+        round("RS256", &rsa::pkcs8::EncodePrivateKey::to_pkcs8_pem(&key, LineEnding::LF).unwrap(), &public);
+        round("PS384", &key.to_pkcs1_pem(LineEnding::LF).unwrap(), &key.to_public_key().to_pkcs1_pem(LineEnding::LF).unwrap());
         let key = ed25519_dalek::SigningKey::from_bytes(&bytes);
         round("EdDSA", &key.to_pkcs8_pem(LineEnding::LF).unwrap(), &key.verifying_key().to_public_key_pem(LineEnding::LF).unwrap());
     }

@@ -34,6 +34,7 @@ use tricorn_proto::peer::change_request::Change;
 use tricorn_proto::peer::command::Op;
 
 /// A member of the replicated store; clones are the same member. Any member takes any request.
+#[must_use = "what a client asks for goes to the store that is bound to it"]
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,

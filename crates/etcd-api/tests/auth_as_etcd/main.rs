@@ -4,17 +4,21 @@
 //! each such answer, so that a difference nobody thought of still fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+#[path = "../support/mod.rs"]
 mod support;
 
-use std::fmt::Debug;
+#[macro_use]
+mod side;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
+use side::{Side, b, delete, get, give, grant, put, revoke, take, txn, user};
 use support::{Clients, Ours, Theirs, within};
-use tonic::{Request, Response, Status};
-use tricorn_proto::authpb::permission::Type::{self, Read, Readwrite, Write};
-use tricorn_proto::authpb::{Permission, UserAddOptions};
+use tonic::Response;
+use tricorn_proto::authpb::UserAddOptions;
+use tricorn_proto::authpb::permission::Type::{Read, Readwrite, Write};
 use tricorn_proto::etcdserverpb::request_op::Request as Op;
 use tricorn_proto::etcdserverpb::watch_request::RequestUnion;
 use tricorn_proto::etcdserverpb::*;
@@ -62,114 +66,6 @@ const LATER: &[(&str, &str)] = &[
     ("nobody, at last: txn nested", EMPTY),
     ("nobody, at last: txn deeper", EMPTY),
 ];
-
-/// One side, and who is talking to it.
-struct Side {
-    c: Clients,
-    token: Option<String>,
-    who: &'static str,
-    lines: Vec<(String, String)>,
-}
-
-/// Numbers that differ between servers.
-fn plain(text: &str) -> String {
-    let mut out = text.to_owned();
-    for name in ["cluster_id: ", "member_id: ", "raft_term: "] {
-        let mut rest = std::mem::take(&mut out);
-        while let Some(at) = rest.find(name) {
-            let tail = rest.split_off(at + name.len());
-            out += &rest;
-            rest = tail.trim_start_matches(|c: char| c.is_ascii_digit()).to_owned();
-        }
-        out += &rest;
-    }
-    out
-}
-
-impl Side {
-    fn ask<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        if let Some(token) = &self.token {
-            request.metadata_mut().insert("token", token.parse().unwrap());
-        }
-        request
-    }
-
-    fn note<T: Debug>(&mut self, what: &str, answer: Result<Response<T>, Status>) {
-        let line = match answer {
-            Ok(answer) => plain(&format!("{:?}", answer.into_inner())),
-            Err(status) => format!("{:?} {}", status.code(), status.message()),
-        };
-        self.lines.push((format!("{}: {what}", self.who), line));
-    }
-
-    async fn log_in(&mut self, who: &'static str, name: &str, password: &str) {
-        let request = AuthenticateRequest { name: name.into(), password: password.into() };
-        let token = within(self.c.auth.authenticate(request)).await.unwrap().into_inner().token;
-        (self.token, self.who) = (Some(token), who);
-    }
-
-    fn nobody(&mut self) {
-        (self.token, self.who) = (None, "nobody");
-    }
-}
-
-/// Asks, and writes down the answer.
-macro_rules! say {
-    ($s:ident, $service:ident.$method:ident, $request:expr) => {
-        say!($s, $service.$method, $request, "")
-    };
-    ($s:ident, $service:ident.$method:ident, $request:expr, $more:expr) => {{
-        let message = $request;
-        let what = format!("{} {}{:?}", stringify!($method), $more, message);
-        let request = $s.ask(message);
-        let answer = within($s.c.$service.$method(request)).await;
-        $s.note(&what, answer);
-    }};
-}
-
-fn b(text: &str) -> Bytes {
-    Bytes::copy_from_slice(text.as_bytes())
-}
-
-fn get(key: &str, end: &str) -> RangeRequest {
-    RangeRequest { key: b(key), range_end: b(end), ..RangeRequest::default() }
-}
-
-fn put(key: &str) -> PutRequest {
-    PutRequest { key: b(key), value: b("v"), ..PutRequest::default() }
-}
-
-fn delete(key: &str, end: &str) -> DeleteRangeRequest {
-    DeleteRangeRequest { key: b(key), range_end: b(end), prev_kv: false }
-}
-
-fn user(name: &str, password: &str) -> AuthUserAddRequest {
-    AuthUserAddRequest { name: name.into(), password: password.into(), ..AuthUserAddRequest::default() }
-}
-
-fn grant(role: &str, kind: Type, key: &str, end: &str) -> AuthRoleGrantPermissionRequest {
-    let perm = Permission { perm_type: kind.into(), key: b(key), range_end: b(end) };
-    AuthRoleGrantPermissionRequest { name: role.into(), perm: Some(perm) }
-}
-
-fn revoke(role: &str, key: &str, end: &str) -> AuthRoleRevokePermissionRequest {
-    AuthRoleRevokePermissionRequest { role: role.into(), key: b(key), range_end: b(end) }
-}
-
-fn give(user: &str, role: &str) -> AuthUserGrantRoleRequest {
-    AuthUserGrantRoleRequest { user: user.into(), role: role.into() }
-}
-
-fn take(user: &str, role: &str) -> AuthUserRevokeRoleRequest {
-    AuthUserRevokeRoleRequest { name: user.into(), role: role.into() }
-}
-
-fn txn(compare: &[&str], success: Vec<Op>, failure: Vec<Op>) -> TxnRequest {
-    let ops = |ops: Vec<Op>| ops.into_iter().map(|op| RequestOp { request: Some(op) }).collect();
-    let compare = compare.iter().map(|key| Compare { key: b(key), ..Compare::default() }).collect();
-    TxnRequest { compare, success: ops(success), failure: ops(failure) }
-}
 
 async fn users_and_roles(s: &mut Side) {
     say!(s, auth.auth_enable, AuthEnableRequest {});
