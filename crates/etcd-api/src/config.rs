@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::tokens::TokenMode;
+
 /// The etcd version that clients are told: they switch features on by it.
 pub const ETCD_VERSION: &str = "3.6.6";
 /// The version all members speak, as etcd reports it.
@@ -16,6 +18,11 @@ pub struct EtcdApiConfig {
     pub listen: Vec<SocketAddr>,
     /// TLS of the client addresses. Whether clients must show certificates is set in there; ALPN is set here.
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// A client that shows a certificate is the user that its common name says, unless it shows a token. Certificates are
+    /// checked by `tls`.
+    pub client_cert_auth: bool,
+    /// What clients show after they have logged in.
+    pub tokens: TokenMode,
     /// Further addresses that serve health and metrics only, without TLS.
     pub metrics_listen: Vec<SocketAddr>,
     /// Largest request, in bytes. Answers to watches that allow it are cut into pieces of this size.
@@ -37,6 +44,8 @@ impl Default for EtcdApiConfig {
         Self {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 2379))],
             tls: None,
+            client_cert_auth: false,
+            tokens: TokenMode::Simple,
             metrics_listen: Vec::new(),
             max_request_bytes: 1_572_864,
             max_concurrent_streams: 10_000,

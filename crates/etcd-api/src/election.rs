@@ -16,7 +16,7 @@ use crate::shared::Shared;
 #[tonic::async_trait]
 impl Election for Shared {
     async fn campaign(&self, request: Request<CampaignRequest>) -> Result<Response<CampaignResponse>, Status> {
-        self.admit(&request)?;
+        self.require_leader(&request)?;
         let (caller, CampaignRequest { name, lease, value }) = Caller::of(self, request);
         let turn = wait_for_turn(caller, Wish { purpose: Purpose::Election, name: name.clone(), lease, value }).await?;
         let leader = LeaderKey { name, key: turn.key, rev: turn.revision, lease: turn.lease };
@@ -25,7 +25,7 @@ impl Election for Shared {
     }
 
     async fn proclaim(&self, request: Request<ProclaimRequest>) -> Result<Response<ProclaimResponse>, Status> {
-        self.admit(&request)?;
+        self.require_leader(&request)?;
         let (caller, ProclaimRequest { leader, value }) = Caller::of(self, request);
         let leader = leader.ok_or_else(no_leader_key)?;
         let lease = lease_or_new(&caller, leader.lease).await?;
@@ -34,7 +34,7 @@ impl Election for Shared {
     }
 
     async fn leader(&self, request: Request<LeaderRequest>) -> Result<Response<LeaderResponse>, Status> {
-        self.admit(&request)?;
+        self.require_leader(&request)?;
         let (caller, LeaderRequest { name }) = Caller::of(self, request);
         let found = caller.range(oldest(&prefix_of(&name))).await?;
         let kv = found.kvs.into_iter().next().ok_or_else(|| Status::unknown("election: no leader"))?;
@@ -44,14 +44,14 @@ impl Election for Shared {
     type ObserveStream = BoxStream<'static, Result<LeaderResponse, Status>>;
 
     async fn observe(&self, request: Request<LeaderRequest>) -> Result<Response<Self::ObserveStream>, Status> {
-        self.admit(&request)?;
+        self.require_leader(&request)?;
         let (caller, LeaderRequest { name }) = Caller::of(self, request);
         let observer = Observer::new(caller, prefix_of(&name));
         Ok(Response::new(try_unfold(observer, Observer::next).boxed()))
     }
 
     async fn resign(&self, request: Request<ResignRequest>) -> Result<Response<ResignResponse>, Status> {
-        self.admit(&request)?;
+        self.require_leader(&request)?;
         let (caller, ResignRequest { leader }) = Caller::of(self, request);
         let leader = leader.ok_or_else(no_leader_key)?;
         let header = resign(&caller, &leader.key, leader.rev).await?;

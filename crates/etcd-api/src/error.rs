@@ -53,6 +53,9 @@ fn refused_code(code: mvcc::Code) -> Code {
         mvcc::Code::NotFound => Code::NotFound,
         mvcc::Code::FailedPrecondition => Code::FailedPrecondition,
         mvcc::Code::ResourceExhausted => Code::ResourceExhausted,
+        mvcc::Code::PermissionDenied => Code::PermissionDenied,
+        mvcc::Code::Unauthenticated => Code::Unauthenticated,
+        mvcc::Code::Unknown => Code::Unknown,
         mvcc::Code::Internal => Code::Internal,
     }
 }

@@ -10,6 +10,7 @@ use tricorn_proto::etcdserverpb::{
     RangeStreamResponse, TxnRequest, TxnResponse,
 };
 use tricorn_proto::mvccpb::KeyValue;
+use tricorn_store::Store;
 
 use crate::error::status_of;
 use crate::shared::{Shared, answer};
@@ -24,42 +25,41 @@ const MAX_CHUNK_KEYS: i64 = 10_000;
 #[tonic::async_trait]
 impl Kv for Shared {
     async fn range(&self, request: Request<RangeRequest>) -> Result<Response<RangeResponse>, Status> {
-        self.admit(&request)?;
-        answer(self.store.range(request.into_inner()).await)
+        let store = self.admit(&request)?;
+        answer(store.range(request.into_inner()).await)
     }
 
     type RangeStreamStream = BoxStream<'static, Result<RangeStreamResponse, Status>>;
 
     async fn range_stream(&self, request: Request<RangeRequest>) -> Result<Response<Self::RangeStreamStream>, Status> {
-        self.admit(&request)?;
-        let pages = Pages::new(self.clone(), request.into_inner())?;
+        let pages = Pages::new(self.admit(&request)?, request.into_inner())?;
         Ok(Response::new(try_unfold(pages, Pages::next).boxed()))
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
-        self.admit(&request)?;
-        answer(self.store.put(request.into_inner(), None).await)
+        let store = self.admit(&request)?;
+        answer(store.put(request.into_inner(), None).await)
     }
 
     async fn delete_range(&self, request: Request<DeleteRangeRequest>) -> Result<Response<DeleteRangeResponse>, Status> {
-        self.admit(&request)?;
-        answer(self.store.delete_range(request.into_inner(), None).await)
+        let store = self.admit(&request)?;
+        answer(store.delete_range(request.into_inner(), None).await)
     }
 
     async fn txn(&self, request: Request<TxnRequest>) -> Result<Response<TxnResponse>, Status> {
-        self.admit(&request)?;
-        answer(self.store.txn(request.into_inner(), None).await)
+        let store = self.admit(&request)?;
+        answer(store.txn(request.into_inner(), None).await)
     }
 
     async fn compact(&self, request: Request<CompactionRequest>) -> Result<Response<CompactionResponse>, Status> {
-        self.admit(&request)?;
-        answer(self.store.compact(request.into_inner()).await)
+        let store = self.admit(&request)?;
+        answer(store.compact(request.into_inner()).await)
     }
 }
 
 /// A range read page by page, all pages at the revision of the first one.
 struct Pages {
-    shared: Shared,
+    store: Store,
     /// What is still to be read; its limit is the client's, less what has been sent. 0: no limit.
     rest: RangeRequest,
     page_keys: i64,
@@ -69,13 +69,13 @@ struct Pages {
 }
 
 impl Pages {
-    fn new(shared: Shared, request: RangeRequest) -> Result<Self, Status> {
+    fn new(store: Store, request: RangeRequest) -> Result<Self, Status> {
         let sorted = request.sort_target() != SortTarget::Key || request.sort_order() == SortOrder::Descend;
         let filtered = [request.min_mod_revision, request.max_mod_revision, request.min_create_revision, request.max_create_revision];
         if sorted || filtered.iter().any(|bound| *bound != 0) {
             return Err(Status::unimplemented("etcdserver: range stream takes neither a sort order nor revision filters"));
         }
-        Ok(Self { shared, rest: request, page_keys: FIRST_CHUNK_KEYS, count: None, done: false })
+        Ok(Self { store, rest: request, page_keys: FIRST_CHUNK_KEYS, count: None, done: false })
     }
 
     async fn next(mut self) -> Result<Option<(RangeStreamResponse, Self)>, Status> {
@@ -84,7 +84,7 @@ impl Pages {
         }
         let mut page = self.rest.clone();
         page.limit = if self.rest.limit > 0 { self.rest.limit.min(self.page_keys) } else { self.page_keys };
-        let mut found = self.shared.store.range(page).await.map_err(|error| status_of(&error))?;
+        let mut found = self.store.range(page).await.map_err(|error| status_of(&error))?;
         let count = *self.count.get_or_insert(found.count);
         let sent = i64::try_from(found.kvs.len()).unwrap_or(i64::MAX);
         let limit_reached = self.rest.limit > 0 && self.rest.limit <= sent;

@@ -14,13 +14,13 @@ use crate::shared::{Shared, answer, no_leader, requires_leader};
 #[tonic::async_trait]
 impl Lease for Shared {
     async fn lease_grant(&self, request: Request<LeaseGrantRequest>) -> Result<Response<LeaseGrantResponse>, Status> {
-        self.admit(&request)?;
-        answer(self.store.lease_grant(request.into_inner()).await)
+        let store = self.admit(&request)?;
+        answer(store.lease_grant(request.into_inner()).await)
     }
 
     async fn lease_revoke(&self, request: Request<LeaseRevokeRequest>) -> Result<Response<LeaseRevokeResponse>, Status> {
-        self.admit(&request)?;
-        answer(self.store.lease_revoke(request.into_inner().id).await)
+        let store = self.admit(&request)?;
+        answer(store.lease_revoke(request.into_inner().id).await)
     }
 
     type LeaseKeepAliveStream = BoxStream<'static, Result<LeaseKeepAliveResponse, Status>>;
@@ -29,8 +29,7 @@ impl Lease for Shared {
         &self,
         request: Request<Streaming<LeaseKeepAliveRequest>>,
     ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
-        self.admit(&request)?;
-        let shared = self.clone();
+        let store = self.admit(&request)?;
         let wants_leader = requires_leader(request.metadata());
         let end = {
             let shared = self.clone();
@@ -43,7 +42,7 @@ impl Lease for Shared {
         };
         // One renewal at a time, in the order asked: a client that asks faster waits.
         let renewals = request.into_inner().and_then(move |renewal| {
-            let store = shared.store.clone();
+            let store = store.clone();
             async move { store.lease_keep_alive(renewal.id).await.map_err(|error| status_of(&error)) }
         });
         // The ending, when it comes first, is the last thing said.
@@ -58,12 +57,12 @@ impl Lease for Shared {
     }
 
     async fn lease_time_to_live(&self, request: Request<LeaseTimeToLiveRequest>) -> Result<Response<LeaseTimeToLiveResponse>, Status> {
-        self.admit(&request)?;
-        answer(self.store.lease_time_to_live(request.into_inner()).await)
+        let store = self.admit(&request)?;
+        answer(store.lease_time_to_live(request.into_inner()).await)
     }
 
     async fn lease_leases(&self, request: Request<LeaseLeasesRequest>) -> Result<Response<LeaseLeasesResponse>, Status> {
-        self.admit(&request)?;
-        answer(self.store.leases().await)
+        let store = self.admit(&request)?;
+        answer(store.leases().await)
     }
 }

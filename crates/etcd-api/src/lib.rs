@@ -2,6 +2,7 @@
 //! clients and an upstream kube-apiserver work unchanged. It turns requests into calls of the store and errors into
 //! etcd's codes and texts; it must never know how the store keeps its data, nor anything of Kubernetes.
 
+mod auth;
 mod caller;
 mod cluster;
 mod concurrency;
@@ -11,19 +12,22 @@ mod election;
 mod error;
 mod gateway;
 mod http;
+mod jwt;
 mod kv;
 mod lease;
 mod lock;
 mod maintenance;
 mod metrics;
 mod observe;
-mod refused;
 mod server;
 mod shared;
 mod snapshot_file;
+mod tokens;
 mod watch;
 mod watch_session;
 
 pub use config::{ETCD_CLUSTER_VERSION, ETCD_VERSION, EtcdApiConfig};
 pub use error::{ServeError, status_of};
+pub use jwt::SignedTokens;
 pub use server::{EtcdApi, serve};
+pub use tokens::TokenMode;

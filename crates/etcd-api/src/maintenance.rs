@@ -18,10 +18,12 @@ use crate::snapshot_file::Sealer;
 #[tonic::async_trait]
 impl Maintenance for Shared {
     async fn alarm(&self, request: Request<AlarmRequest>) -> Result<Response<AlarmResponse>, Status> {
-        answer(self.store.alarm(request.into_inner()).await)
+        let store = self.admit(&request)?;
+        answer(store.alarm(request.into_inner()).await)
     }
 
-    async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+    async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        self.admit(&request)?.require_user().await.map_err(|error| status_of(&error))?;
         let now = self.store.status();
         let size = i64::try_from(now.db_size).unwrap_or(i64::MAX);
         Ok(Response::new(StatusResponse {
@@ -41,18 +43,20 @@ impl Maintenance for Shared {
         }))
     }
 
-    async fn defragment(&self, _: Request<DefragmentRequest>) -> Result<Response<DefragmentResponse>, Status> {
-        self.store.defragment().await.map_err(|error| status_of(&error))?;
+    async fn defragment(&self, request: Request<DefragmentRequest>) -> Result<Response<DefragmentResponse>, Status> {
+        self.admit(&request)?.defragment().await.map_err(|error| status_of(&error))?;
         Ok(Response::new(DefragmentResponse { header: Some(self.store.header()) }))
     }
 
-    async fn hash(&self, _: Request<HashRequest>) -> Result<Response<HashResponse>, Status> {
+    async fn hash(&self, request: Request<HashRequest>) -> Result<Response<HashResponse>, Status> {
+        self.admit(&request)?.require_root().await.map_err(|error| status_of(&error))?;
         Err(Status::unimplemented("etcdserver: a hash of the database file is not implemented, use HashKV"))
     }
 
     async fn hash_kv(&self, request: Request<HashKvRequest>) -> Result<Response<HashKvResponse>, Status> {
+        let store = self.admit(&request)?;
         let work = async {
-            let found = self.store.hash_kv(request.get_ref().revision).await?;
+            let found = store.hash_kv(request.get_ref().revision).await?;
             Ok(HashKvResponse {
                 header: Some(self.store.header()),
                 hash: found.hash,
@@ -65,24 +69,26 @@ impl Maintenance for Shared {
 
     type SnapshotStream = BoxStream<'static, Result<SnapshotResponse, Status>>;
 
-    async fn snapshot(&self, _: Request<SnapshotRequest>) -> Result<Response<Self::SnapshotStream>, Status> {
-        let stream = self.store.snapshot().await.map_err(|error| status_of(&error))?;
+    async fn snapshot(&self, request: Request<SnapshotRequest>) -> Result<Response<Self::SnapshotStream>, Status> {
+        let stream = self.admit(&request)?.snapshot().await.map_err(|error| status_of(&error))?;
         let header = ResponseHeader { revision: stream.revision, ..self.store.header() };
         let outgoing = Outgoing { header: Some(header), stream, sealer: Some(Sealer::default()) };
         Ok(Response::new(try_unfold(outgoing, Outgoing::next).boxed()))
     }
 
     async fn move_leader(&self, request: Request<MoveLeaderRequest>) -> Result<Response<MoveLeaderResponse>, Status> {
-        self.admit(&request)?;
+        let store = self.admit(&request)?;
+        store.require_root().await.map_err(|error| status_of(&error))?;
         // etcd takes this from its leader only, and its clients look for the leader because of that.
         if !self.store.leadership().borrow().is_leader {
             return Err(Status::failed_precondition("etcdserver: not leader"));
         }
-        self.store.move_leader(request.get_ref().target_id).await.map_err(|error| status_of(&error))?;
+        store.move_leader(request.get_ref().target_id).await.map_err(|error| status_of(&error))?;
         Ok(Response::new(MoveLeaderResponse { header: Some(self.store.header()) }))
     }
 
-    async fn downgrade(&self, _: Request<DowngradeRequest>) -> Result<Response<DowngradeResponse>, Status> {
+    async fn downgrade(&self, request: Request<DowngradeRequest>) -> Result<Response<DowngradeResponse>, Status> {
+        self.admit(&request)?.require_root().await.map_err(|error| status_of(&error))?;
         Err(Status::unimplemented("etcdserver: downgrades are not implemented by this server"))
     }
 }

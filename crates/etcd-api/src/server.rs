@@ -39,7 +39,7 @@ use crate::error::ServeError;
 use crate::gateway;
 use crate::http::{Endpoints, routes};
 use crate::metrics::Metrics;
-use crate::shared::Shared;
+use crate::shared::{ClientName, Shared};
 
 /// A client that has not finished its TLS handshake after this long is let go.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -74,7 +74,8 @@ impl EtcdApi {
 /// Opens the door: listens at once, serves until `shutdown` is cancelled. Dropping what is returned cuts everybody off.
 pub async fn serve(store: Store, config: EtcdApiConfig, shutdown: CancellationToken) -> Result<EtcdApi, ServeError> {
     let config = Arc::new(config);
-    let shared = Shared { store, config: config.clone(), stop: shutdown.clone(), background: TaskTracker::new() };
+    let shared =
+        Shared { store, tokens: config.tokens.clone(), config: config.clone(), stop: shutdown.clone(), background: TaskTracker::new() };
     let metrics = Arc::new(Metrics::new());
     let endpoints = routes(Endpoints { shared: shared.clone(), metrics: metrics.clone() });
     let mut tasks = JoinSet::new();
@@ -214,16 +215,19 @@ impl Door {
         // Small answers must not wait for more to come.
         let _best_effort = stream.set_nodelay(true);
         match &self.tls {
-            None => self.converse(stream, watcher).await,
+            None => self.converse(stream, None, watcher).await,
             Some(acceptor) => match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => self.converse(stream, watcher).await,
+                Ok(Ok(stream)) => {
+                    let name = self.config.client_cert_auth.then(|| client_name(stream.get_ref().1)).flatten();
+                    self.converse(stream, name, watcher).await;
+                }
                 Ok(Err(error)) => tracing::debug!(%error, "TLS handshake with an etcd client failed"),
                 Err(_) => tracing::debug!("TLS handshake with an etcd client took too long"),
             },
         }
     }
 
-    async fn converse<S>(&self, stream: S, watcher: hyper_util::server::graceful::Watcher)
+    async fn converse<S>(&self, stream: S, name: Option<ClientName>, watcher: hyper_util::server::graceful::Watcher)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -241,13 +245,24 @@ impl Door {
         let app = self.app.clone();
         let service = tower::service_fn(move |request: Request<Incoming>| {
             let mut app = app.clone();
-            async move { Ok::<_, Infallible>(answer(&mut app, request.map(Body::new)).await) }
+            let mut request = request.map(Body::new);
+            if let Some(name) = &name {
+                request.extensions_mut().insert(name.clone());
+            }
+            async move { Ok::<_, Infallible>(answer(&mut app, request).await) }
         });
         let connection = builder.serve_connection(io, TowerToHyperService::new(service)).into_owned();
         if let Err(error) = watcher.watch(connection).await {
             tracing::trace!(%error, "an etcd client's connection ended");
         }
     }
+}
+
+/// Whom the client's certificate names. The certificate has been checked by now; one that cannot be read names nobody.
+fn client_name(session: &rustls::ServerConnection) -> Option<ClientName> {
+    let certificate = session.peer_certificates()?.first()?;
+    let subject = tricorn_pki::subject(certificate).ok()?;
+    Some(ClientName(subject.common_name.into()))
 }
 
 async fn answer(app: &mut Router, request: Request<Body>) -> Response<Body> {

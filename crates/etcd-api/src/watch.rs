@@ -35,10 +35,10 @@ impl Watch for Shared {
     type WatchStream = BoxStream<'static, Result<WatchResponse, Status>>;
 
     async fn watch(&self, request: Request<Streaming<WatchRequest>>) -> Result<Response<Self::WatchStream>, Status> {
-        self.admit(&request)?;
+        let store = self.admit(&request)?;
         let wants_leader = requires_leader(request.metadata());
         let (out, answers) = mpsc::channel(OUTGOING);
-        let session = Session::new(self.clone(), out, wants_leader);
+        let session = Session::new(self.clone(), store, out, wants_leader);
         // Ends by itself when the client has gone, and with the server's token.
         tokio::spawn(session.run(request.into_inner()));
         Ok(Response::new(Box::pin(ReceiverStream::new(answers).map(|answer| answer))))

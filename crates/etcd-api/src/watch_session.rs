@@ -13,7 +13,7 @@ use tonic::{Status, Streaming};
 use tricorn_proto::etcdserverpb::watch_create_request::FilterType;
 use tricorn_proto::etcdserverpb::watch_request::RequestUnion;
 use tricorn_proto::etcdserverpb::{ResponseHeader, WatchCreateRequest, WatchRequest, WatchResponse};
-use tricorn_store::{WatchHandle, WatchOptions};
+use tricorn_store::{Error, Store, WatchHandle, WatchOptions, mvcc};
 
 use crate::shared::{Shared, no_leader};
 use crate::watch::{Outgoing, Pump, Report};
@@ -42,6 +42,8 @@ struct Round {
 /// The server's half of a watch stream.
 pub(crate) struct Session {
     shared: Shared,
+    /// The store as the client may use it.
+    store: Store,
     out: Outgoing,
     wants_leader: bool,
     watches: HashMap<i64, Open>,
@@ -53,10 +55,10 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub fn new(shared: Shared, out: Outgoing, wants_leader: bool) -> Self {
+    pub fn new(shared: Shared, store: Store, out: Outgoing, wants_leader: bool) -> Self {
         let (reports, reported) = mpsc::channel(64);
         let (watches, pumps) = (HashMap::new(), JoinSet::new());
-        Self { shared, out, wants_leader, watches, pumps, reports, reported, next_id: 0, round: None }
+        Self { shared, store, out, wants_leader, watches, pumps, reports, reported, next_id: 0, round: None }
     }
 
     /// Serves the stream until the client has gone or the server must end it. Half a close leaves the watches running.
@@ -103,13 +105,18 @@ impl Session {
     }
 
     async fn create(&mut self, request: WatchCreateRequest) -> bool {
+        let key = if request.key.is_empty() { Bytes::from_static(&[0]) } else { request.key.clone() };
+        // Before the header: what happens from here on is seen.
+        let permitted = self.store.require_read(key.clone(), request.range_end.clone()).await;
         let header = self.shared.store.header();
+        if let Err(error) = permitted {
+            return self.refuse(header, &reason(&error)).await;
+        }
         let watch_id = match self.choose_id(&request) {
             Ok(id) => id,
             Err(reason) => return self.refuse(header, reason).await,
         };
         let filtered = |filter: FilterType| request.filters.contains(&i32::from(filter));
-        let key = if request.key.is_empty() { Bytes::from_static(&[0]) } else { request.key };
         let options = WatchOptions {
             key,
             range_end: request.range_end,
@@ -235,6 +242,17 @@ impl Session {
         let _gone = self.out.send_timeout(Err(status), Duration::from_secs(1)).await;
         false
     }
+}
+
+/// Why a watch may not be: etcd tells these apart, and calls everything else a lack of permission. Go's client compares the
+/// text, which is that of a whole gRPC error.
+fn reason(error: &Error) -> String {
+    let known = match error {
+        Error::Refused(known @ (mvcc::Error::InvalidAuthToken | mvcc::Error::AuthOldRevision | mvcc::Error::UserEmpty)) => known,
+        Error::Refused(_) => &mvcc::Error::PermissionDenied,
+        other => return other.to_string(),
+    };
+    format!("rpc error: code = {:?} desc = {known}", known.code())
 }
 
 async fn leader_lost(shared: &Shared, grace: Duration, wanted: bool) {

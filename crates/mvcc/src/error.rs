@@ -18,6 +18,12 @@ pub enum Code {
     FailedPrecondition,
     /// The database is full.
     ResourceExhausted,
+    /// The user may not.
+    PermissionDenied,
+    /// Nobody knows who is asking.
+    Unauthenticated,
+    /// etcd has no code for it.
+    Unknown,
     /// The member itself is in trouble.
     Internal,
 }
@@ -67,6 +73,63 @@ pub enum Error {
     /// The quota is used up.
     #[error("etcdserver: mvcc: database space exceeded")]
     NoSpace,
+    /// Authentication cannot be switched on without a user `root`.
+    #[error("etcdserver: root user does not exist")]
+    RootUserNotFound,
+    /// Authentication cannot be switched on while `root` has not got the role `root`.
+    #[error("etcdserver: root user does not have root role")]
+    RootRoleNotGranted,
+    /// The name is taken.
+    #[error("etcdserver: user name already exists")]
+    UserExists,
+    /// A name is missing, or the client has not said who it is.
+    #[error("etcdserver: user name is empty")]
+    UserEmpty,
+    /// No such user.
+    #[error("etcdserver: user name not found")]
+    UserNotFound,
+    /// The name is taken.
+    #[error("etcdserver: role name already exists")]
+    RoleExists,
+    /// A name is missing.
+    #[error("etcdserver: role name is empty")]
+    RoleEmpty,
+    /// No such role.
+    #[error("etcdserver: role name not found")]
+    RoleNotFound,
+    /// Wrong name or wrong password.
+    #[error("etcdserver: authentication failed, invalid user ID or password")]
+    AuthFailed,
+    /// The user has no password, so that none is right.
+    #[error("auth: authentication failed, password was given for no password user")]
+    NoPasswordUser,
+    /// A password longer than the hash looks at.
+    #[error("bcrypt: password length exceeds 72 bytes")]
+    PasswordTooLong,
+    /// A grant without saying of what.
+    #[error("etcdserver: permission not given")]
+    PermissionNotGiven,
+    /// The user's roles do not allow it.
+    #[error("etcdserver: permission denied")]
+    PermissionDenied,
+    /// The user has not got the role.
+    #[error("etcdserver: role is not granted to the user")]
+    RoleNotGranted,
+    /// The role has not got the permission.
+    #[error("etcdserver: permission is not granted to the role")]
+    PermissionNotGranted,
+    /// Nobody can log in while authentication is off.
+    #[error("etcdserver: authentication is not enabled")]
+    AuthNotEnabled,
+    /// A token that nobody has been given, or whose time is up.
+    #[error("etcdserver: invalid auth token")]
+    InvalidAuthToken,
+    /// A change that would lock everybody out, or a permission of no keys.
+    #[error("etcdserver: invalid auth management")]
+    InvalidAuthManagement,
+    /// Users or roles have changed since it was found out who asks.
+    #[error("etcdserver: revision of auth store is old")]
+    AuthOldRevision,
     /// The command was meant for another leader's term than the one it was appended in.
     #[error("etcdserver: leader changed: the command was fenced to term {fence} and reached the log in term {term}")]
     Fenced {
@@ -92,11 +155,30 @@ impl Error {
             | Self::TooManyOps
             | Self::DuplicateKey
             | Self::InvalidSortOption
-            | Self::RequestTooLarge => Code::InvalidArgument,
+            | Self::RequestTooLarge
+            | Self::UserEmpty
+            | Self::RoleEmpty
+            | Self::AuthFailed
+            | Self::PermissionNotGiven
+            | Self::InvalidAuthManagement
+            | Self::AuthOldRevision => Code::InvalidArgument,
             Self::Compacted | Self::FutureRevision | Self::LeaseTtlTooLarge => Code::OutOfRange,
             Self::LeaseNotFound => Code::NotFound,
-            Self::LeaseExists | Self::Fenced { .. } => Code::FailedPrecondition,
+            Self::LeaseExists
+            | Self::RootUserNotFound
+            | Self::RootRoleNotGranted
+            | Self::UserExists
+            | Self::UserNotFound
+            | Self::RoleExists
+            | Self::RoleNotFound
+            | Self::RoleNotGranted
+            | Self::PermissionNotGranted
+            | Self::AuthNotEnabled
+            | Self::Fenced { .. } => Code::FailedPrecondition,
             Self::NoSpace => Code::ResourceExhausted,
+            Self::PermissionDenied => Code::PermissionDenied,
+            Self::InvalidAuthToken => Code::Unauthenticated,
+            Self::NoPasswordUser | Self::PasswordTooLong => Code::Unknown,
             Self::State(_) => Code::Internal,
         }
     }

@@ -1,4 +1,4 @@
-//! etcd's state machine: revisions, transactions, leases, history and compaction, as a function of what it is handed.
+//! etcd's state machine: revisions, transactions, leases, users and roles, history and compaction, as a function of what it is handed.
 //!
 //! [`Machine::apply`] takes one replicated [`Command`](tricorn_proto::peer::Command) and the tables as they stand, and
 //! leaves behind pending rows, an answer and events. [`Reader`] answers every question that changes nothing. Both reach
@@ -7,6 +7,7 @@
 //! This crate must never know a clock, a socket, a file, a source of randomness or a runtime: time and ids arrive in the
 //! command, so that every member computes the same result from the same log.
 
+mod auth;
 mod check;
 mod compact;
 mod error;
@@ -23,13 +24,14 @@ mod table;
 mod txn;
 mod write;
 
+pub use auth::{Access, AuthState, Rights, RightsCache, TokenChange};
 pub use check::{Limits, check_command, check_range, is_read_only, is_serializable};
 pub use error::{Code, Error, Result};
 pub use hash::KvHash;
 pub use history::{History, HistoryLimits};
 pub use import::{Import, bump};
 pub use lease::Lease;
-pub use machine::{Applied, LeaseChange, Machine};
+pub use machine::{Applied, LeaseChange, Machine, Place};
 pub use pending::{Change, Pending};
 pub use read::Reader;
 pub use span::Span;

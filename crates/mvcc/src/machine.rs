@@ -1,5 +1,6 @@
 //! Applies commands, one after the other.
 
+use crate::auth::{self, Access, AuthState, RightsCache, TokenChange};
 use crate::lease::{self, Lease};
 use crate::pending::Pending;
 use crate::read::{COMPACTED, REVISION, counter, header};
@@ -14,9 +15,9 @@ use tricorn_proto::etcdserverpb::{
     AlarmMember, AlarmRequest, AlarmResponse, AlarmType, CompactionResponse, LeaseCheckpointResponse, TxnRequest,
 };
 use tricorn_proto::mvccpb::Event;
-use tricorn_proto::peer::Command;
 use tricorn_proto::peer::answer::Reply;
 use tricorn_proto::peer::command::Op;
+use tricorn_proto::peer::{AuthAnswer, AuthCommand, Command};
 
 const ALARMS: &[u8] = b"alarms";
 
@@ -26,6 +27,17 @@ pub struct Machine {
     revision: i64,
     compacted: i64,
     alarms: Vec<AlarmMember>,
+    auth: AuthState,
+    rights: RightsCache,
+}
+
+/// Where in the log a command stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The term it was appended in.
+    pub term: u64,
+    /// Its number.
+    pub index: u64,
 }
 
 /// What became of one command.
@@ -39,6 +51,15 @@ pub struct Applied {
     pub revision: i64,
     /// Leases that came, went or were marked.
     pub leases: Vec<LeaseChange>,
+    /// Tokens that came or went.
+    pub tokens: Vec<TokenChange>,
+}
+
+/// What a command changes beside rows.
+#[derive(Default)]
+struct Effects {
+    leases: Vec<LeaseChange>,
+    tokens: Vec<TokenChange>,
 }
 
 /// A change of the set of leases, for those who keep their time.
@@ -59,7 +80,8 @@ impl Machine {
             Some(row) => AlarmResponse::decode(row).map_err(|error| Error::State(format!("alarms: {error}")))?.alarms,
             None => Vec::new(),
         };
-        Ok(Self { revision: counter(view, REVISION, 1)?, compacted: counter(view, COMPACTED, -1)?, alarms })
+        let (revision, compacted) = (counter(view, REVISION, 1)?, counter(view, COMPACTED, -1)?);
+        Ok(Self { revision, compacted, alarms, auth: AuthState::read(view)?, rights: RightsCache::default() })
     }
 
     /// The newest revision.
@@ -80,29 +102,42 @@ impl Machine {
         &self.alarms
     }
 
-    /// Runs one command of the log entry appended in `term`. Its rows go to `pending`; a refused command leaves none.
+    /// Whether authentication is on, and how often users and roles have changed.
+    #[must_use]
+    pub fn auth(&self) -> AuthState {
+        self.auth
+    }
+
+    /// Runs one command of the log entry at `place`. Its rows go to `pending`; a refused command leaves none.
     ///
     /// [`Error::State`] in the answer means that the rows themselves could not be read: the host must stop.
-    pub fn apply(&mut self, pending: &mut Pending<'_>, command: &Command, term: u64) -> Applied {
+    pub fn apply(&mut self, pending: &mut Pending<'_>, command: &Command, place: Place) -> Applied {
         let mut writer = Writer::new(pending, self.revision, self.compacted);
-        let mut leases = Vec::new();
+        let mut effects = Effects::default();
         let answer = match command.fence {
-            Some(fence) if fence != term => Err(Error::Fenced { fence, term }),
-            _ if self.is_full() && takes_space(command.op.as_ref()) => Err(Error::NoSpace),
-            _ => self.run(&mut writer, command.op.as_ref(), &mut leases),
+            Some(fence) if fence != place.term => Err(Error::Fenced { fence, term: place.term }),
+            _ => self.admit(&writer, command).and_then(|()| self.run(&mut writer, command.op.as_ref(), place, &mut effects)),
         };
         let revision = writer.revision();
         let events = std::mem::take(&mut writer.events);
+        let Effects { leases, tokens } = effects;
         if revision == self.revision {
-            return Applied { answer, events, revision, leases };
+            return Applied { answer, events, revision, leases, tokens };
         }
         let answer = answer.map_err(|error| Error::State(format!("a command failed half way: {error}")));
         pending.put(Table::META, Bytes::from_static(REVISION), Bytes::copy_from_slice(&revision.to_be_bytes()));
         self.revision = revision;
-        Applied { answer, events, revision, leases }
+        Applied { answer, events, revision, leases, tokens }
     }
 
-    fn run(&mut self, writer: &mut Writer<'_, '_>, op: Option<&Op>, leases: &mut Vec<LeaseChange>) -> Result<Reply> {
+    /// Refuses what the caller may not do, and what there is no room for.
+    fn admit(&mut self, writer: &Writer<'_, '_>, command: &Command) -> Result<()> {
+        let access = Access::of(command.caller.as_ref(), self.auth, &*writer.pending, &mut self.rights)?;
+        access.command(&writer.reader(), command.op.as_ref())?;
+        if self.is_full() && takes_space(command.op.as_ref()) { Err(Error::NoSpace) } else { Ok(()) }
+    }
+
+    fn run(&mut self, writer: &mut Writer<'_, '_>, op: Option<&Op>, place: Place, effects: &mut Effects) -> Result<Reply> {
         match op {
             Some(Op::Put(put)) => writer.put(put).map(Reply::Put),
             Some(Op::DeleteRange(delete)) => writer.delete_range(delete).map(Reply::DeleteRange),
@@ -110,22 +145,28 @@ impl Machine {
             Some(Op::Compact(compact)) => self.compact(writer.pending, compact.revision),
             Some(Op::LeaseGrant(request)) => {
                 let (response, lease) = lease::grant(writer.pending, self.revision, request)?;
-                leases.push(LeaseChange::Granted(lease));
+                effects.leases.push(LeaseChange::Granted(lease));
                 Ok(Reply::LeaseGrant(response))
             }
             Some(Op::LeaseRevoke(request)) => {
                 let response = writer.revoke(request.id)?;
-                leases.push(LeaseChange::Revoked(request.id));
+                effects.leases.push(LeaseChange::Revoked(request.id));
                 Ok(Reply::LeaseRevoke(response))
             }
             Some(Op::LeaseCheckpoint(request)) => {
                 let marked = lease::checkpoint(writer.pending, &request.checkpoints)?;
-                leases.extend(marked.into_iter().map(LeaseChange::Marked));
+                effects.leases.extend(marked.into_iter().map(LeaseChange::Marked));
                 Ok(Reply::LeaseCheckpoint(LeaseCheckpointResponse { header: header(self.revision) }))
             }
             Some(Op::Alarm(request)) => self.alarm(writer.pending, request).map(Reply::Alarm),
+            Some(Op::Auth(command)) => self.change_auth(writer.pending, command, place, effects).map(Reply::Auth),
             None => Err(Error::State("a command without an operation".into())),
         }
+    }
+
+    fn change_auth(&mut self, pending: &mut Pending<'_>, command: &AuthCommand, place: Place, effects: &mut Effects) -> Result<AuthAnswer> {
+        let token = auth::run(pending, &mut self.auth, command, place.index, &mut effects.tokens)?;
+        Ok(AuthAnswer { header: header(self.revision), token })
     }
 
     /// Makes everything before `revision` unreadable at once; the rows go later, a few at a time.

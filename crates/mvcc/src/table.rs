@@ -20,8 +20,10 @@ impl Table {
     pub const LEASE_KEY: Self = Self(4);
     /// Counters of the machine, and whatever its host wants to change together with them.
     pub const META: Self = Self(5);
+    /// Users, roles, and whether they count.
+    pub const AUTH: Self = Self(6);
     /// Every table, in order.
-    pub const ALL: [Self; 6] = [Self::CURRENT, Self::OLD, Self::LOG, Self::LEASE, Self::LEASE_KEY, Self::META];
+    pub const ALL: [Self; 7] = [Self::CURRENT, Self::OLD, Self::LOG, Self::LEASE, Self::LEASE_KEY, Self::META, Self::AUTH];
 
     /// A stable name, for files and logs.
     #[must_use]
@@ -32,6 +34,7 @@ impl Table {
             Self::LOG => "log",
             Self::LEASE => "lease",
             Self::LEASE_KEY => "lease_key",
+            Self::AUTH => "auth",
             _ => "meta",
         }
     }

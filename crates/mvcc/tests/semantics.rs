@@ -92,7 +92,7 @@ fn puts_can_keep_value_or_lease() {
 
 #[test]
 fn requests_are_checked_before_they_are_proposed() {
-    let check = |op: Op| check_command(&Command { time_ms: 0, fence: None, op: Some(op) }, Limits { txn_ops: 2, request_bytes: 100 });
+    let check = |op: Op| check_command(&Command { op: Some(op), ..Command::default() }, Limits { txn_ops: 2, request_bytes: 100 });
     assert_eq!(check(Op::Put(put("", "x"))), Err(Error::EmptyKey));
     assert_eq!(check(Op::Put(PutRequest { ignore_value: true, ..put("a", "x") })), Err(Error::ValueProvided));
     assert_eq!(check(Op::Put(PutRequest { ignore_lease: true, lease: 1, ..put("a", "x") })), Err(Error::LeaseProvided));
@@ -108,7 +108,7 @@ fn requests_are_checked_before_they_are_proposed() {
     assert_eq!(go(puts(&["a", "a"])), Err(Error::DuplicateKey));
     assert_eq!(go(vec![dels("a", "c"), op(Request::RequestPut(put("b", "")))]), Err(Error::DuplicateKey));
     assert_eq!(go(vec![dels("a", "b"), op(Request::RequestPut(put("b", "")))]), Ok(()));
-    let deep = |ops| check_command(&Command { time_ms: 0, fence: None, op: Some(Op::Txn(txn(vec![], ops, vec![]))) }, Limits::default());
+    let deep = |ops| check_command(&Command { op: Some(Op::Txn(txn(vec![], ops, vec![]))), ..Command::default() }, Limits::default());
     assert_eq!(deep(vec![inner(puts(&["a"]), puts(&["a"]))]), Ok(()), "branches exclude each other");
     assert_eq!(deep(vec![inner(puts(&["a"]), vec![]), op(Request::RequestPut(put("a", "")))]), Err(Error::DuplicateKey));
     assert_eq!(deep(vec![inner(puts(&["a"]), vec![]), inner(vec![], puts(&["a"]))]), Err(Error::DuplicateKey));
@@ -234,7 +234,7 @@ fn leases_take_their_keys_along_in_one_revision() {
 #[test]
 fn a_fenced_command_changes_nothing_in_another_term() {
     let mut host = Host::new();
-    let command = Command { time_ms: 0, fence: Some(4), op: Some(Op::Put(put("a", "1"))) };
+    let command = Command { fence: Some(4), op: Some(Op::Put(put("a", "1"))), ..Command::default() };
     assert_eq!(host.apply_in(command.clone(), 5).answer.unwrap_err(), Error::Fenced { fence: 4, term: 5 });
     assert_eq!(host.machine.revision(), 1);
     assert_eq!(host.apply_in(command, 4).revision, 2);

@@ -95,7 +95,10 @@ enum Root {
     Inline(Vec<u8>),
 }
 
+/// Takes a row's key and value.
 type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> io::Result<()> + 'v;
+/// Takes a row's flags too, and so buckets.
+type VisitAny<'v> = dyn FnMut(u32, &[u8], &[u8]) -> io::Result<()> + 'v;
 
 impl<'a> Bolt<'a> {
     /// Finds the state that was committed last.
@@ -157,7 +160,7 @@ impl<'a> Bolt<'a> {
         Ok(found)
     }
 
-    fn walk(&self, root: &Root, visit: &mut dyn FnMut(u32, &[u8], &[u8]) -> io::Result<()>) -> io::Result<()> {
+    fn walk(&self, root: &Root, visit: &mut VisitAny<'_>) -> io::Result<()> {
         // Pages of a sound tree are all different, so there cannot be more than there are pages.
         let mut budget = self.meta.end;
         match root {
@@ -166,13 +169,7 @@ impl<'a> Bolt<'a> {
         }
     }
 
-    fn descend(
-        &self,
-        number: u64,
-        depth: usize,
-        budget: &mut u64,
-        visit: &mut dyn FnMut(u32, &[u8], &[u8]) -> io::Result<()>,
-    ) -> io::Result<()> {
+    fn descend(&self, number: u64, depth: usize, budget: &mut u64, visit: &mut VisitAny<'_>) -> io::Result<()> {
         *budget = budget.checked_sub(1).ok_or_else(|| damaged("its pages form a circle"))?;
         let depth = depth.checked_sub(1).ok_or_else(|| damaged("its tree is too deep"))?;
         let page = self.page(number)?;
@@ -228,7 +225,7 @@ fn read_meta(file: &File, at: u64) -> io::Result<Meta> {
     Ok(Meta { page_size, root: u64_at(meta, 16)?, end: u64_at(meta, 40)?, transaction: u64_at(meta, 48)? })
 }
 
-fn visit_leaf(page: &[u8], visit: &mut dyn FnMut(u32, &[u8], &[u8]) -> io::Result<()>) -> io::Result<()> {
+fn visit_leaf(page: &[u8], visit: &mut VisitAny<'_>) -> io::Result<()> {
     if u16_at(page, 8)? != LEAF {
         return Err(damaged("a leaf is none"));
     }

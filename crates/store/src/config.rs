@@ -1,6 +1,7 @@
 //! How a store is set up.
 
 use crate::engine::{Disk, RocksOptions};
+use crate::passwords::DEFAULT_COST;
 use crate::types::Member;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -32,6 +33,23 @@ pub struct StoreConfig {
     pub quota_bytes: u64,
     /// Reads on the leader trust its clock for the length of a lease instead of asking a quorum.
     pub lease_reads: bool,
+    /// How clients log in.
+    pub auth: AuthConfig,
+}
+
+/// How clients log in, once authentication is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuthConfig {
+    /// How hard a password is to guess from its hash: each step doubles the work. 4 to 31; other numbers count as 10.
+    pub bcrypt_cost: u32,
+    /// How long a token lives that nobody shows.
+    pub token_ttl: Duration,
+}
+
+impl Default for AuthConfig {
+    fn default() -> Self {
+        Self { bcrypt_cost: DEFAULT_COST, token_ttl: Duration::from_secs(300) }
+    }
 }
 
 impl StoreConfig {
@@ -50,6 +68,7 @@ impl StoreConfig {
             limits: Limits::default(),
             quota_bytes: 0,
             lease_reads: false,
+            auth: AuthConfig::default(),
         }
     }
 }

@@ -147,7 +147,7 @@ impl Error {
 }
 
 /// Errors of the state machine that carry nothing but their kind, by number.
-const REFUSALS: [tricorn_mvcc::Error; 14] = {
+const REFUSALS: [tricorn_mvcc::Error; 33] = {
     use tricorn_mvcc::Error as E;
     [
         E::EmptyKey,
@@ -164,6 +164,25 @@ const REFUSALS: [tricorn_mvcc::Error; 14] = {
         E::LeaseTtlTooLarge,
         E::RequestTooLarge,
         E::NoSpace,
+        E::RootUserNotFound,
+        E::RootRoleNotGranted,
+        E::UserExists,
+        E::UserEmpty,
+        E::UserNotFound,
+        E::RoleExists,
+        E::RoleEmpty,
+        E::RoleNotFound,
+        E::AuthFailed,
+        E::NoPasswordUser,
+        E::PasswordTooLong,
+        E::PermissionNotGiven,
+        E::PermissionDenied,
+        E::RoleNotGranted,
+        E::PermissionNotGranted,
+        E::AuthNotEnabled,
+        E::InvalidAuthToken,
+        E::InvalidAuthManagement,
+        E::AuthOldRevision,
     ]
 };
 

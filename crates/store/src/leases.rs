@@ -22,7 +22,7 @@ const MARKS: usize = 1000;
 
 pub(crate) fn command(op: Op, fence: Option<u64>) -> peer::Command {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
-    peer::Command { time_ms: now, fence, op: Some(op) }
+    peer::Command { time_ms: now, fence, caller: None, op: Some(op) }
 }
 
 /// Ends leases while this member leads.

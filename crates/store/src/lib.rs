@@ -4,6 +4,7 @@
 //! Requests and answers are etcd's own messages. openraft and RocksDB are named here and nowhere else, and their types stay
 //! inside. This crate must never know what the keys mean: no Kubernetes, no HTTP for clients, no command line.
 
+mod auth;
 mod bolt;
 mod config;
 mod counters;
@@ -23,16 +24,19 @@ mod machine;
 mod members;
 mod network;
 mod node;
+mod passwords;
 mod reads;
 mod restore;
 mod snapshot;
 mod start;
 mod state;
 mod store;
+mod tokens;
 mod types;
 mod watcher;
 
-pub use config::{Bootstrap, InitialMember, PeerListen, PeerTls, Storage, StoreConfig, Timing};
+pub use auth::Credential;
+pub use config::{AuthConfig, Bootstrap, InitialMember, PeerListen, PeerTls, Storage, StoreConfig, Timing};
 pub use counters::{BUCKETS, Counters, TimingSnapshot};
 pub use engine::{Disk, Engine, MemoryDisk, Purpose, RocksDisk, RocksOptions};
 pub use error::{Error, Result};
@@ -43,5 +47,6 @@ pub use members::MemberInfo;
 pub use restore::{RestoreConfig, SnapshotInfo, inspect, inspect_etcd, is_etcd, restore, restore_etcd, set_aside};
 pub use store::{SnapshotStream, Status, Store};
 pub use tricorn_mvcc as mvcc;
+pub use tricorn_proto::peer::Caller;
 pub use types::Member;
 pub use watcher::{WatchHandle, WatchMessage, WatchOptions, Watcher};

@@ -6,6 +6,7 @@ use crate::leadership::Leadership;
 use crate::link::{Lane, Links};
 use crate::log::Log;
 use crate::machine::StateMachine;
+use crate::passwords::Passwords;
 use crate::state::State;
 use crate::types::{Outcome, Proposal, Types};
 use bytes::Bytes;
@@ -40,6 +41,7 @@ pub(crate) struct Node {
     pub raft: Raft,
     pub log: Log,
     pub state: Arc<State>,
+    pub passwords: Passwords,
     pub links: Arc<Links>,
     pub counters: Arc<Counters>,
     pub leadership: watch::Sender<Leadership>,

@@ -14,8 +14,10 @@ use crate::log::Log;
 use crate::machine::StateMachine;
 use crate::network::Networks;
 use crate::node::{Node, Raft};
+use crate::passwords::Passwords;
 use crate::state::State;
 use crate::store::Store;
+use crate::tokens::Tokens;
 use crate::types::Member;
 use crate::{leases, members, reads};
 use openraft::errors::{InitializeError, RaftError};
@@ -206,9 +208,9 @@ pub(crate) async fn start_on(mut config: StoreConfig, transport: Arc<dyn Transpo
     let listeners = listen(std::mem::replace(&mut config.peer_listen, PeerListen::Nowhere)).await?;
     let counters = Arc::new(Counters::default());
     let opened = {
-        let (disk, counters) = (disk.clone(), counters.clone());
+        let (disk, counters, token_ttl) = (disk.clone(), counters.clone(), config.auth.token_ttl);
         tokio::task::spawn_blocking(move || {
-            let state = State::open(disk.clone(), counters.clone(), Arc::new(Lessor::default()))?;
+            let state = State::open(disk.clone(), counters.clone(), Arc::new(Lessor::default()), Tokens::new(token_ttl))?;
             let log = Log::open(disk.open("raft", Purpose::Log)?, counters)?;
             Ok::<_, std::io::Error>((Arc::new(state), log))
         })
@@ -234,6 +236,7 @@ pub(crate) async fn start_on(mut config: StoreConfig, transport: Arc<dyn Transpo
         raft,
         log,
         state,
+        passwords: Passwords::new(config.auth.bcrypt_cost),
         links,
         counters,
         leadership: watch::Sender::new(Leadership::default()),

@@ -5,6 +5,7 @@ use crate::engine::{Disk, Engine, Purpose};
 use crate::error::{Error, Result};
 use crate::hub::{Hub, Published};
 use crate::lessor::Lessor;
+use crate::tokens::Tokens;
 use crate::types::{
     EntryOf, LogId, Outcome, SnapshotMeta, StoredMembers, Types, decode_command, from_wire, members_from_wire, members_to_wire, to_wire,
 };
@@ -12,12 +13,13 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use openraft::EntryPayload;
 use openraft::storage::ApplyResponder;
+use parking_lot::Mutex;
 use prost::Message;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use tokio::sync::watch;
-use tricorn_mvcc::{Machine, Pending, Reader, Table, View};
+use tricorn_mvcc::{Access, AuthState, Machine, Pending, Place, Reader, RightsCache, Table, View};
 use tricorn_proto::peer;
 
 /// Row of the META table that says what has been applied: log id and membership.
@@ -53,6 +55,10 @@ pub(crate) struct State {
     pub swept: watch::Sender<i64>,
     pub hub: Arc<Hub>,
     pub lessor: Arc<Lessor>,
+    pub tokens: Tokens,
+    /// The auth revision, doubled, and one more while authentication is on.
+    auth: AtomicU64,
+    rights: Mutex<RightsCache>,
     counters: Arc<Counters>,
 }
 
@@ -91,7 +97,7 @@ impl Position {
 
 impl State {
     /// Opens the engine in use and removes what an interrupted snapshot left behind.
-    pub fn open(disk: Arc<dyn Disk>, counters: Arc<Counters>, lessor: Arc<Lessor>) -> io::Result<Self> {
+    pub fn open(disk: Arc<dyn Disk>, counters: Arc<Counters>, lessor: Arc<Lessor>, tokens: Tokens) -> io::Result<Self> {
         let name = match disk.read(CURRENT)? {
             Some(name) => String::from_utf8(name).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?,
             None => {
@@ -105,12 +111,13 @@ impl State {
             }
         }
         let engine = disk.open(&name, Purpose::State)?;
-        let (revision, compacted, swept, position, leases) = {
+        let (revision, compacted, swept, position, leases, auth) = {
             let view = engine.view()?;
             let reader = Reader::open(view.as_ref()).map_err(io::Error::other)?;
             let swept = Pending::new(view.as_ref()).swept().map_err(io::Error::other)?;
             let leases = reader.leases().map_err(io::Error::other)?;
-            (reader.revision(), reader.compacted(), swept, Position::read(view.as_ref())?, leases)
+            let auth = reader.auth_state().map_err(io::Error::other)?;
+            (reader.revision(), reader.compacted(), swept, Position::read(view.as_ref())?, leases, auth)
         };
         lessor.replace(leases);
         Ok(Self {
@@ -121,6 +128,9 @@ impl State {
             current: ArcSwap::from_pointee(Current { name, engine }),
             disk,
             lessor,
+            tokens,
+            auth: AtomicU64::new(packed(auth)),
+            rights: Mutex::default(),
             counters,
         })
     }
@@ -141,6 +151,30 @@ impl State {
         Ok(ask(&reader)?)
     }
 
+    /// The same for a caller, with what it may do to these very rows.
+    pub fn read_as<T>(
+        &self,
+        caller: Option<&peer::Caller>,
+        ask: impl FnOnce(&Reader<'_>, &Access) -> tricorn_mvcc::Result<T>,
+    ) -> Result<T> {
+        let engine = self.engine();
+        let view = engine.view().map_err(|error| Error::disk("read the state", &error))?;
+        let reader = Reader::open(view.as_ref())?;
+        let auth = if caller.is_some() { reader.auth_state()? } else { AuthState::default() };
+        let access = if auth.enabled { Access::of(caller, auth, view.as_ref(), &mut self.rights.lock())? } else { Access::unlimited() };
+        Ok(ask(&reader, &access)?)
+    }
+
+    /// Whether authentication is on, and the auth revision.
+    pub fn auth(&self) -> AuthState {
+        let packed = self.auth.load(Ordering::Acquire);
+        AuthState { enabled: packed & 1 == 1, revision: packed >> 1 }
+    }
+
+    fn set_auth(&self, auth: AuthState) {
+        self.auth.store(packed(auth), Ordering::Release);
+    }
+
     pub fn position(&self) -> io::Result<Position> {
         let engine = self.engine();
         let view = engine.view()?;
@@ -156,6 +190,10 @@ impl State {
         let engine = self.disk.open(&name, Purpose::State)?;
         Ok(Staged { name, engine: Some(engine), disk: self.disk.clone(), kept: false })
     }
+}
+
+fn packed(auth: AuthState) -> u64 {
+    (auth.revision << 1) | u64::from(auth.enabled)
 }
 
 fn at(applied: Option<LogId>, revision: i64) -> AppliedAt {
@@ -231,7 +269,7 @@ impl Applier {
         let view = engine.view()?;
         let mut pending = Pending::new(view.as_ref());
         let mut published = Vec::new();
-        let mut leases = Vec::new();
+        let (mut leases, mut tokens) = (Vec::new(), Vec::new());
         let mut answers = Vec::new();
         let mut commands = 0;
         while pending.bytes() < BATCH_BYTES {
@@ -245,7 +283,8 @@ impl Applier {
                 EntryPayload::Normal(proposal) => {
                     commands += 1;
                     let command = decode_command(&proposal)?;
-                    let applied = self.machine.apply(&mut pending, &command, entry.log_id.leader_id.term);
+                    let place = Place { term: entry.log_id.leader_id.term, index: entry.log_id.index };
+                    let applied = self.machine.apply(&mut pending, &command, place);
                     if let Err(tricorn_mvcc::Error::State(reason)) = &applied.answer {
                         return Err(io::Error::other(format!("apply entry {}: {reason}", entry.log_id)));
                     }
@@ -253,6 +292,7 @@ impl Applier {
                         published.push(Published { revision: applied.revision, events: applied.events.into() });
                     }
                     leases.extend(applied.leases);
+                    tokens.extend(applied.tokens);
                     Outcome(Some(applied.answer))
                 }
             };
@@ -270,6 +310,8 @@ impl Applier {
             self.sweeping = true;
         }
         self.state.lessor.changed(&leases);
+        self.state.tokens.changed(&tokens);
+        self.state.set_auth(self.machine.auth());
         self.state.hub.publish(&published);
         self.state.applied.send_replace(at(self.position.applied, self.machine.revision()));
         for (responder, outcome) in answers {
@@ -311,6 +353,8 @@ impl Applier {
         let old = state.current.swap(Arc::new(Current { name: staged.name.clone(), engine }));
         state.compacted.store(machine.compacted(), Ordering::Release);
         state.lessor.replace(leases);
+        state.tokens.clear();
+        state.set_auth(machine.auth());
         state.hub.replaced(machine.revision());
         state.applied.send_replace(at(position.applied, machine.revision()));
         self.machine = machine;

@@ -1,5 +1,6 @@
 //! What the rest of the house asks of the store.
 
+use crate::auth::Credential;
 use crate::config::StoreConfig;
 use crate::counters::Counters;
 use crate::error::{Error, Result};
@@ -20,21 +21,25 @@ use std::io;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tricorn_mvcc::{KvHash, is_read_only, is_serializable};
+use tricorn_mvcc::{Access, KvHash, Reader, is_read_only, is_serializable};
 use tricorn_proto::etcdserverpb::{
     AlarmRequest, AlarmResponse, CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, LeaseGrantRequest,
     LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse, LeaseStatus,
     LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, PutRequest, PutResponse, RangeRequest, RangeResponse, ResponseHeader, TxnRequest,
     TxnResponse,
 };
+use tricorn_proto::peer;
 use tricorn_proto::peer::answer::Reply;
 use tricorn_proto::peer::change_request::Change;
 use tricorn_proto::peer::command::Op;
 
 /// A member of the replicated store; clones are the same member. Any member takes any request.
+#[must_use = "what a client asks for goes to the store that is bound to it"]
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
+    /// The client that uses it; none: the cluster itself, which may do everything.
+    pub(crate) client: Option<Arc<Credential>>,
 }
 
 struct Inner {
@@ -98,7 +103,7 @@ pub struct SnapshotStream {
     pub chunks: mpsc::Receiver<io::Result<Bytes>>,
 }
 
-fn unexpected<T>() -> Result<T> {
+pub(crate) fn unexpected<T>() -> Result<T> {
     Err(Error::Raft("the answer is of another kind than the request".into()))
 }
 
@@ -112,7 +117,7 @@ macro_rules! complete {
 
 impl Store {
     pub(crate) fn new(node: Arc<Node>, handler: Arc<Handler>, tasks: Vec<JoinHandle<()>>) -> Self {
-        Self { inner: Arc::new(Inner { node, handler, tasks: Mutex::new(tasks) }) }
+        Self { inner: Arc::new(Inner { node, handler, tasks: Mutex::new(tasks) }), client: None }
     }
 
     /// Starts a member. It answers once its group has a leader.
@@ -131,7 +136,7 @@ impl Store {
         self.inner.handler.clone()
     }
 
-    fn node(&self) -> &Arc<Node> {
+    pub(crate) fn node(&self) -> &Arc<Node> {
         &self.inner.node
     }
 
@@ -143,7 +148,7 @@ impl Store {
         header.unwrap_or_default()
     }
 
-    fn complete(&self, header: &mut Option<ResponseHeader>) {
+    pub(crate) fn complete(&self, header: &mut Option<ResponseHeader>) {
         let node = self.node();
         let header = header.get_or_insert_default();
         header.cluster_id = node.cluster_id;
@@ -157,23 +162,31 @@ impl Store {
         if !request.serializable {
             self.node().read_barrier().await?;
         }
-        let mut response = self.read(move |reader| reader.range(&request)).await?;
+        let read = move |reader: &Reader<'_>, access: &Access| {
+            access.read(&request.key, &request.range_end)?;
+            reader.range(&request)
+        };
+        let mut response = self.read(read).await?;
         complete!(self, response)
     }
 
-    /// Reads rows away from the runtime's threads when there may be many.
-    async fn read<T: Send + 'static>(
+    /// Reads rows away from the runtime's threads when there may be many. What the caller may do belongs to the same rows.
+    pub(crate) async fn read<T: Send + 'static>(
         &self,
-        ask: impl FnOnce(&tricorn_mvcc::Reader<'_>) -> tricorn_mvcc::Result<T> + Send + 'static,
+        ask: impl FnOnce(&Reader<'_>, &Access) -> tricorn_mvcc::Result<T> + Send + 'static,
     ) -> Result<T> {
-        let state = self.node().state.clone();
-        tokio::task::spawn_blocking(move || state.read(ask)).await.map_err(|_| Error::Stopped)?
+        let (state, caller) = (self.node().state.clone(), self.caller().await?);
+        tokio::task::spawn_blocking(move || state.read_as(caller.as_ref(), ask)).await.map_err(|_| Error::Stopped)?
+    }
+
+    pub(crate) async fn command(&self, op: Op, fence: Option<u64>) -> Result<peer::Command> {
+        Ok(peer::Command { caller: self.caller().await?, ..command(op, fence) })
     }
 
     /// Writes one key.
     pub async fn put(&self, request: PutRequest, fence: Option<u64>) -> Result<PutResponse> {
         self.admit_growth()?;
-        match self.node().propose(&command(Op::Put(request), fence)).await? {
+        match self.node().propose(&self.command(Op::Put(request), fence).await?).await? {
             Reply::Put(mut response) => complete!(self, response),
             _ => unexpected(),
         }
@@ -181,7 +194,7 @@ impl Store {
 
     /// Deletes keys.
     pub async fn delete_range(&self, request: DeleteRangeRequest, fence: Option<u64>) -> Result<DeleteRangeResponse> {
-        match self.node().propose(&command(Op::DeleteRange(request), fence)).await? {
+        match self.node().propose(&self.command(Op::DeleteRange(request), fence).await?).await? {
             Reply::DeleteRange(mut response) => complete!(self, response),
             _ => unexpected(),
         }
@@ -194,11 +207,15 @@ impl Store {
             if !is_serializable(&request) {
                 self.node().read_barrier().await?;
             }
-            let mut response = self.read(move |reader| reader.txn(&request)).await?;
+            let read = move |reader: &Reader<'_>, access: &Access| {
+                access.txn(reader, &request)?;
+                reader.txn(&request)
+            };
+            let mut response = self.read(read).await?;
             return complete!(self, response);
         }
         self.admit_growth()?;
-        match self.node().propose(&command(Op::Txn(request), fence)).await? {
+        match self.node().propose(&self.command(Op::Txn(request), fence).await?).await? {
             Reply::Txn(mut response) => complete!(self, response),
             _ => unexpected(),
         }
@@ -206,7 +223,7 @@ impl Store {
 
     /// Makes history before a revision unreadable. A physical compaction answers once its space can be given back.
     pub async fn compact(&self, request: CompactionRequest) -> Result<CompactionResponse> {
-        match self.node().propose(&command(Op::Compact(request), None)).await? {
+        match self.node().propose(&self.command(Op::Compact(request), None).await?).await? {
             Reply::Compact(mut response) => {
                 if request.physical {
                     let mut swept = self.node().state.swept.subscribe();
@@ -235,7 +252,7 @@ impl Store {
             if chosen {
                 request.id = i64::try_from(start::random_id() >> 1).unwrap_or(1).max(1);
             }
-            match self.node().propose(&command(Op::LeaseGrant(request), None)).await {
+            match self.node().propose(&self.command(Op::LeaseGrant(request), None).await?).await {
                 Err(Error::Refused(tricorn_mvcc::Error::LeaseExists)) if chosen => {}
                 Ok(Reply::LeaseGrant(mut response)) => return complete!(self, response),
                 Ok(_) => return unexpected(),
@@ -246,7 +263,7 @@ impl Store {
 
     /// Ends a lease and deletes its keys.
     pub async fn lease_revoke(&self, id: i64) -> Result<LeaseRevokeResponse> {
-        match self.node().propose(&command(Op::LeaseRevoke(LeaseRevokeRequest { id }), None)).await? {
+        match self.node().propose(&self.command(Op::LeaseRevoke(LeaseRevokeRequest { id }), None).await?).await? {
             Reply::LeaseRevoke(mut response) => complete!(self, response),
             _ => unexpected(),
         }
@@ -254,6 +271,9 @@ impl Store {
 
     /// Renews a lease; its time to live is 0 in the answer when there is no such lease.
     pub async fn lease_keep_alive(&self, id: i64) -> Result<LeaseKeepAliveResponse> {
+        if !self.is_free() {
+            self.read(move |reader, access| access.write_lease(reader, id)).await?;
+        }
         let ttl = match self.node().renew(id).await {
             Ok(seconds) => seconds,
             Err(Error::Refused(tricorn_mvcc::Error::LeaseNotFound)) => 0,
@@ -265,12 +285,17 @@ impl Store {
     /// What is left of a lease, and which keys hang on it; a time to live of -1 when there is no such lease.
     pub async fn lease_time_to_live(&self, request: LeaseTimeToLiveRequest) -> Result<LeaseTimeToLiveResponse> {
         let id = request.id;
+        self.require_user().await?;
         let Some((granted_ttl, ttl)) = self.node().lease_time(id).await? else {
             return Ok(LeaseTimeToLiveResponse { header: Some(self.header()), id, ttl: -1, ..LeaseTimeToLiveResponse::default() });
         };
         let keys = if request.keys {
             self.node().read_barrier().await?;
-            self.read(move |reader| reader.lease_keys(id)).await?
+            let read = move |reader: &Reader<'_>, access: &Access| {
+                access.read_lease(reader, id)?;
+                reader.lease_keys(id)
+            };
+            self.read(read).await?
         } else {
             Vec::new()
         };
@@ -280,13 +305,23 @@ impl Store {
     /// All leases.
     pub async fn leases(&self) -> Result<LeaseLeasesResponse> {
         self.node().read_barrier().await?;
+        if !self.is_free() {
+            let read = |reader: &Reader<'_>, access: &Access| {
+                access.named()?;
+                if access.root().is_ok() {
+                    return Ok(());
+                }
+                reader.leases()?.iter().try_for_each(|lease| access.read_lease(reader, lease.id))
+            };
+            self.read(read).await?;
+        }
         let leases = self.node().state.lessor.ids().into_iter().map(|id| LeaseStatus { id }).collect();
         Ok(LeaseLeasesResponse { header: Some(self.header()), leases })
     }
 
     /// Raises, clears or lists alarms.
     pub async fn alarm(&self, request: AlarmRequest) -> Result<AlarmResponse> {
-        match self.node().propose(&command(Op::Alarm(request), None)).await? {
+        match self.node().propose(&self.command(Op::Alarm(request), None).await?).await? {
             Reply::Alarm(mut response) => complete!(self, response),
             _ => unexpected(),
         }
@@ -319,7 +354,7 @@ impl Store {
 
     /// The checksum of all revisions up to one; 0 for the newest. See [`KvHash`].
     pub async fn hash_kv(&self, revision: i64) -> Result<KvHash> {
-        self.read(move |reader| reader.hash(revision)).await
+        self.read(move |reader, access| access.root().and_then(|()| reader.hash(revision))).await
     }
 
     /// This member at this moment.
@@ -375,6 +410,7 @@ impl Store {
 
     /// The members of the group; with `linearizable`, none older than the call.
     pub async fn members(&self, linearizable: bool) -> Result<Vec<MemberInfo>> {
+        self.require_user().await?;
         if linearizable {
             self.node().read_barrier().await?;
         }
@@ -385,6 +421,7 @@ impl Store {
     /// with [`crate::Bootstrap::Join`].
     pub async fn member_add(&self, name: String, peer_urls: Vec<String>, client_urls: Vec<String>, learner: bool) -> Result<u64> {
         check_urls(&peer_urls)?;
+        self.require_root().await?;
         let id = start::random_id();
         let member = Member { name, peer_urls, client_urls, promote: !learner };
         self.node().change(Change::Add(member_to_wire(id, &member))).await?;
@@ -393,16 +430,19 @@ impl Store {
 
     /// Removes a member; refused when the others that can be reached would be too few.
     pub async fn member_remove(&self, id: u64) -> Result<()> {
+        self.require_root().await?;
         self.node().change(Change::Remove(id)).await
     }
 
     /// Lets a learner that has caught up vote.
     pub async fn member_promote(&self, id: u64) -> Result<()> {
+        self.require_root().await?;
         self.node().change(Change::Promote(id)).await
     }
 
     /// Tells the group where a member is reached now.
     pub async fn member_update(&self, id: u64, peer_urls: Vec<String>) -> Result<()> {
+        self.require_root().await?;
         check_urls(&peer_urls)?;
         let known = self.members(true).await?.into_iter().find(|member| member.id == id).ok_or(Error::MemberNotFound)?;
         let member = Member { peer_urls, ..known.member };
@@ -411,11 +451,13 @@ impl Store {
 
     /// Hands leadership to a voter.
     pub async fn move_leader(&self, id: u64) -> Result<()> {
+        self.require_root().await?;
         self.node().change(Change::Lead(id)).await
     }
 
     /// The whole state as this member has it now, as a stream of bytes. See [`crate::restore`].
     pub async fn snapshot(&self) -> Result<SnapshotStream> {
+        self.require_root().await?;
         let sent = snapshot::send(self.node().state.engine(), self.node().cluster_id).await;
         let (head, chunks) = sent.map_err(|error| Error::disk("read the state for a snapshot", &error))?;
         Ok(SnapshotStream { revision: head.revision, chunks })
@@ -423,6 +465,7 @@ impl Store {
 
     /// Gives back the space that deleted and compacted rows still take, in the background of everything else.
     pub async fn defragment(&self) -> Result<()> {
+        self.require_root().await?;
         let engine = self.node().state.engine();
         let done = tokio::task::spawn_blocking(move || engine.reclaim()).await.map_err(|_| Error::Stopped)?;
         done.map_err(|error| Error::disk("give space back", &error))

@@ -13,6 +13,8 @@ use tonic::transport::Channel;
 use tricorn_etcd_api::{EtcdApi, EtcdApiConfig, serve};
 use tricorn_pki::{Authority, ClientAuth, Identity, Profile, RotatingIdentity, server_config};
 use tricorn_proto::etcdserverpb::StatusRequest;
+use tricorn_proto::etcdserverpb::auth_client::AuthClient;
+use tricorn_proto::etcdserverpb::cluster_client::ClusterClient;
 use tricorn_proto::etcdserverpb::kv_client::KvClient;
 use tricorn_proto::etcdserverpb::lease_client::LeaseClient;
 use tricorn_proto::etcdserverpb::maintenance_client::MaintenanceClient;
@@ -110,6 +112,8 @@ pub struct Clients {
     pub watch: WatchClient<Channel>,
     pub lease: LeaseClient<Channel>,
     pub maintenance: MaintenanceClient<Channel>,
+    pub auth: AuthClient<Channel>,
+    pub cluster: ClusterClient<Channel>,
 }
 
 impl Clients {
@@ -128,7 +132,9 @@ impl Clients {
             kv: KvClient::new(channel.clone()),
             watch: WatchClient::new(channel.clone()),
             lease: LeaseClient::new(channel.clone()),
-            maintenance: MaintenanceClient::new(channel),
+            maintenance: MaintenanceClient::new(channel.clone()),
+            auth: AuthClient::new(channel.clone()),
+            cluster: ClusterClient::new(channel),
         };
         while clients.maintenance.status(StatusRequest {}).await.map_or(0, |status| status.into_inner().leader) == 0 {
             assert!(begun.elapsed() < DEADLINE, "no leader at {endpoint}");

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use tricorn_mvcc::{Applied, Cursor, Error, Machine, Pending, Reader, Result, Table, View};
+use tricorn_mvcc::{Applied, Cursor, Error, Machine, Pending, Place, Reader, Result, Table, View};
 use tricorn_proto::etcdserverpb::{Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest, request_op};
 use tricorn_proto::peer::Command;
 use tricorn_proto::peer::answer::Reply;
@@ -67,12 +67,12 @@ impl Host {
     }
 
     pub fn apply(&mut self, op: Op) -> Applied {
-        self.apply_in(Command { time_ms: 0, fence: None, op: Some(op) }, 1)
+        self.apply_in(Command { op: Some(op), ..Command::default() }, 1)
     }
 
     pub fn apply_in(&mut self, command: Command, term: u64) -> Applied {
         let mut pending = Pending::new(&self.rows);
-        let applied = self.machine.apply(&mut pending, &command, term);
+        let applied = self.machine.apply(&mut pending, &command, Place { term, index: 7 });
         self.store(pending.into_changes().collect());
         assert_eq!(self.machine, Machine::load(&self.rows).unwrap(), "the counters are in the rows");
         applied

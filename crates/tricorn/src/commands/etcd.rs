@@ -4,13 +4,14 @@ use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::CommandFactory;
 use tokio_util::sync::CancellationToken;
-use tricorn_etcd_api::EtcdApiConfig;
+use tricorn_etcd_api::{EtcdApiConfig, TokenMode};
 use tricorn_pki::{ClientAuth, Identity, RotatingIdentity, client_config, server_config};
-use tricorn_store::{Bootstrap, InitialMember, PeerListen, PeerTls, Store, StoreConfig};
+use tricorn_store::{AuthConfig, Bootstrap, InitialMember, PeerListen, PeerTls, Store, StoreConfig};
 
 use crate::{lock, logging, signals};
 
@@ -71,6 +72,15 @@ pub struct Args {
     /// The authority of clients' certificates, PEM
     #[arg(long, env = "ETCD_TRUSTED_CA_FILE")]
     trusted_ca_file: Option<PathBuf>,
+    /// What clients show after they have logged in: `simple`, or `jwt,sign-method=METHOD,priv-key=FILE[,pub-key=FILE][,ttl=5m]`
+    #[arg(long, env = "ETCD_AUTH_TOKEN", default_value = "simple")]
+    auth_token: String,
+    /// Seconds that a simple token lives without being used
+    #[arg(long, env = "ETCD_AUTH_TOKEN_TTL", default_value_t = 300)]
+    auth_token_ttl: u64,
+    /// How hard passwords are to guess from what is kept of them, 4 to 31
+    #[arg(long, env = "ETCD_BCRYPT_COST", default_value_t = 10)]
+    bcrypt_cost: u32,
     /// Certificate between members, PEM
     #[arg(long, env = "ETCD_PEER_CERT_FILE", requires_all = ["peer_key_file", "peer_trusted_ca_file"])]
     peer_cert_file: Option<PathBuf>,
@@ -98,6 +108,7 @@ impl Args {
         let dir = std::path::absolute(self.data_dir.clone().unwrap_or_else(|| PathBuf::from(format!("{}.etcd", self.name))))?;
         let listen = resolve(&self.listen_client_urls, "--listen-client-urls").await?;
         let metrics = resolve(&self.listen_metrics_urls, "--listen-metrics-urls").await?;
+        let tokens = TokenMode::parse(&self.auth_token).map_err(anyhow::Error::msg).context("--auth-token")?;
         let config = self.store_config(&dir).await?;
         // Nothing is made before all flags are understood.
         let _held = lock::take(&dir)?;
@@ -112,6 +123,8 @@ impl Args {
             let config = EtcdApiConfig {
                 listen,
                 tls: self.client_tls()?,
+                client_cert_auth: self.client_cert_auth,
+                tokens,
                 metrics_listen: metrics,
                 max_request_bytes: self.max_request_bytes,
                 ..EtcdApiConfig::default()
@@ -148,6 +161,9 @@ impl Args {
         config.quota_bytes = self.quota_backend_bytes;
         config.limits.txn_ops = self.max_txn_ops;
         config.limits.request_bytes = self.max_request_bytes;
+        // As with etcd, no time means the usual one.
+        let ttl = if self.auth_token_ttl == 0 { 300 } else { self.auth_token_ttl };
+        config.auth = AuthConfig { bcrypt_cost: self.bcrypt_cost, token_ttl: Duration::from_secs(ttl) };
         Ok(config)
     }
 

@@ -330,6 +330,7 @@ async fn open_etcd_door(
     let etcd_config = EtcdApiConfig {
         listen: vec![SocketAddr::new(config.bind_address, config.etcd_port)],
         tls: Some(Arc::new(server_config(certificates.server.clone(), &clients, &[])?)),
+        client_cert_auth: true,
         ..EtcdApiConfig::default()
     };
     Ok(tricorn_etcd_api::serve(store.clone(), etcd_config, doors.clone()).await?)
