@@ -1,5 +1,6 @@
 //! Taking over the history of another etcd, revision by revision, as its database has it.
 
+use crate::auth::{AuthState, rows};
 use crate::lease::Lease;
 use crate::pending::Pending;
 use crate::read::{COMPACTED, REVISION, counter};
@@ -8,6 +9,7 @@ use crate::table::{Table, View};
 use crate::write::Writer;
 use crate::{Error, Result};
 use bytes::Bytes;
+use tricorn_proto::authpb::{Role, User};
 use tricorn_proto::mvccpb::KeyValue;
 
 /// The length of a revision's key in etcd's database, without the mark of a deletion.
@@ -57,6 +59,21 @@ impl Import {
     pub fn lease(&self, pending: &mut Pending<'_>, id: i64, granted: i64, remaining: i64) {
         let lease = Lease { id, granted: granted.max(1), remaining: remaining.max(0) };
         pending.put(Table::LEASE, Bytes::copy_from_slice(&lease_key(id)), lease.encode());
+    }
+
+    /// Takes a user over, as etcd's `authUsers` bucket has it.
+    pub fn user(&self, pending: &mut Pending<'_>, user: &User) {
+        rows::put(pending, user);
+    }
+
+    /// Takes a role over, as etcd's `authRoles` bucket has it.
+    pub fn role(&self, pending: &mut Pending<'_>, role: &Role) {
+        rows::put(pending, role);
+    }
+
+    /// Takes over whether users and roles count.
+    pub fn auth(&self, pending: &mut Pending<'_>, state: AuthState) {
+        state.write(pending);
     }
 
     /// Ends it: `compacted` is the revision of the last compaction, -1 when there was none. The newest revision is returned.

@@ -7,7 +7,8 @@ use crate::restore::SnapshotInfo;
 use prost::Message;
 use std::fs::File;
 use std::io;
-use tricorn_mvcc::{Import, Pending};
+use tricorn_mvcc::{AuthState, Import, Pending};
+use tricorn_proto::authpb::{Role, User};
 use tricorn_proto::mvccpb::KeyValue;
 
 /// Bytes of rows that are written at once.
@@ -76,6 +77,25 @@ impl<'a> Foreign<'a> {
         Ok(names)
     }
 
+    /// All rows of a small bucket.
+    fn all<T: Message + Default>(&self, bucket: &[u8]) -> Result<Vec<T>> {
+        let mut all = Vec::new();
+        let read = self.bolt.rows(bucket, &mut |_, value| {
+            all.push(T::decode(value).map_err(unsound)?);
+            Ok(())
+        });
+        read.map_err(read_failed)?;
+        Ok(all)
+    }
+
+    /// Whether users and roles count there.
+    fn auth(&self) -> Result<AuthState> {
+        let row = |name: &[u8]| self.bolt.get(b"auth", name).map_err(read_failed);
+        let revision = row(b"authRevision")?.as_deref().and_then(big_endian).and_then(|revision| u64::try_from(revision).ok());
+        let enabled = row(b"authEnabled")?.as_deref() == Some(&[1]);
+        Ok(AuthState { enabled, revision: revision.unwrap_or(AuthState::default().revision) })
+    }
+
     /// Reads all of it, and says what is there.
     pub fn inspect(&self) -> Result<SnapshotInfo> {
         let (mut rows, mut last) = (0, 0);
@@ -96,17 +116,14 @@ impl<'a> Foreign<'a> {
         })
     }
 
-    /// Writes its history and its leases into an empty engine.
+    /// Writes its history, leases, users and roles into an empty engine.
     pub fn import(&self, engine: &dyn Engine) -> Result<SnapshotInfo> {
         let mut rows = Writer { engine, import: Import::default(), held: Vec::new(), bytes: 0 };
         self.bolt.rows(b"key", &mut |key, value| rows.take(key, value)).map_err(read_failed)?;
         rows.write(|_, _| Ok(())).map_err(read_failed)?;
-        let mut leases = Vec::new();
-        let read = self.bolt.rows(b"lease", &mut |_, value| {
-            leases.push(Lease::decode(value).map_err(unsound)?);
-            Ok(())
-        });
-        read.map_err(read_failed)?;
+        let leases: Vec<Lease> = self.all(b"lease")?;
+        let (users, roles) = (self.all::<User>(b"authUsers")?, self.all::<Role>(b"authRoles")?);
+        let auth = self.auth()?;
         let compacted = self.compacted()?;
         let count = rows.import.rows();
         let mut revision = 0;
@@ -114,6 +131,9 @@ impl<'a> Foreign<'a> {
             for lease in &leases {
                 import.lease(pending, lease.id, lease.ttl, lease.remaining);
             }
+            users.iter().for_each(|user| import.user(pending, user));
+            roles.iter().for_each(|role| import.role(pending, role));
+            import.auth(pending, auth);
             revision = import.clone().finish(pending, compacted);
             Ok(())
         });

@@ -126,7 +126,8 @@ pub fn restore(source: impl Read, config: RestoreConfig) -> Result<SnapshotInfo>
     })
 }
 
-/// As [`restore`], from a snapshot of another etcd: its revisions, their history as far as it was not compacted, and its leases.
+/// As [`restore`], from a snapshot of another etcd: its revisions, their history as far as it was not compacted, its leases, users
+/// and roles.
 pub fn restore_etcd(file: &File, copied: bool, config: RestoreConfig) -> Result<SnapshotInfo> {
     let foreign = Foreign::open(file, copied)?;
     fill(config, |engine| Ok((foreign.import(engine.as_ref())?, None)))

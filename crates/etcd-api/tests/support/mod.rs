@@ -71,9 +71,18 @@ pub struct Theirs {
 }
 
 impl Theirs {
+    fn program() -> Option<&'static str> {
+        ["/usr/bin/etcd", "/usr/local/bin/etcd"].into_iter().find(|path| Path::new(path).exists())
+    }
+
+    /// Whether there is one on this machine.
+    pub fn is_there() -> bool {
+        Self::program().is_some()
+    }
+
     /// None when there is none on this machine.
     pub async fn start() -> Option<Self> {
-        let program = ["/usr/bin/etcd", "/usr/local/bin/etcd"].into_iter().find(|path| Path::new(path).exists())?;
+        let program = Self::program()?;
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
         let [client, peer] = [free_port(), free_port()].map(|port| format!("http://127.0.0.1:{port}"));

@@ -7,7 +7,7 @@ mod access;
 mod change;
 mod read;
 mod rights;
-mod rows;
+pub(crate) mod rows;
 
 pub use access::Access;
 pub use change::TokenChange;

@@ -39,7 +39,7 @@ impl AuthState {
         Ok(Self { enabled: *enabled == 1, revision: u64::from_be_bytes(revision) })
     }
 
-    pub(super) fn write(self, pending: &mut Pending<'_>) {
+    pub(crate) fn write(self, pending: &mut Pending<'_>) {
         let mut row = BytesMut::with_capacity(9);
         row.put_u8(u8::from(self.enabled));
         row.put_u64(self.revision);
@@ -48,7 +48,7 @@ impl AuthState {
 }
 
 /// A message that has a row of its own.
-pub(super) trait Kept: Message + Default {
+pub(crate) trait Kept: Message + Default {
     const KIND: u8;
     const WHAT: &'static str;
     fn name(&self) -> &[u8];
@@ -99,7 +99,7 @@ pub(super) fn all<T: Kept>(view: &dyn View) -> Result<Vec<T>> {
     Ok(found)
 }
 
-pub(super) fn put<T: Kept>(pending: &mut Pending<'_>, item: &T) {
+pub(crate) fn put<T: Kept>(pending: &mut Pending<'_>, item: &T) {
     pending.put(Table::AUTH, key(T::KIND, item.name()), item.encode_to_vec().into());
 }
 
