@@ -28,10 +28,7 @@ impl Group {
         let (clients, peers) = urls.split_at(3);
         let cluster = peers.iter().enumerate().map(|(n, peer)| format!("m{n}={peer}")).collect::<Vec<_>>().join(",");
         let dir = tempfile::tempdir().unwrap();
-        // Without the scheme: etcdctl 3.4 puts all of the endpoint into `:authority` when it asks for one member's status, and a URL
-        // is no authority.
-        let endpoints = clients.iter().map(|url| url.trim_start_matches("http://").to_owned()).collect();
-        let mut group = Self { members: Vec::new(), endpoints, dir };
+        let mut group = Self { members: Vec::new(), endpoints: clients.to_vec(), dir };
         for n in 0..3 {
             let data = group.dir.path().join(format!("m{n}")).display().to_string();
             // One dash or two, a value after a blank or after `=`: etcd takes all of it.

@@ -3,6 +3,7 @@
 //! etcd's codes and texts; it must never know how the store keeps its data, nor anything of Kubernetes.
 
 mod auth;
+mod authority;
 mod caller;
 mod cluster;
 mod concurrency;

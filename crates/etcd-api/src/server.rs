@@ -33,6 +33,7 @@ use tricorn_proto::v3electionpb::election_server::ElectionServer;
 use tricorn_proto::v3lockpb::lock_server::LockServer;
 use tricorn_store::Store;
 
+use crate::authority::Mended;
 use crate::config::EtcdApiConfig;
 use crate::counted::Counted;
 use crate::error::ServeError;
@@ -215,7 +216,7 @@ impl Door {
         // Small answers must not wait for more to come.
         let _best_effort = stream.set_nodelay(true);
         match &self.tls {
-            None => self.converse(stream, None, watcher).await,
+            None => self.converse(Mended::new(stream), None, watcher).await,
             Some(acceptor) => match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => {
                     let name = self.config.client_cert_auth.then(|| client_name(stream.get_ref().1)).flatten();

@@ -65,6 +65,27 @@ fn installed() -> bool {
     found
 }
 
+/// etcdctl 3.4 sends the URL as an authority when it asks one member.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn urls_are_taken_without_tls_too() {
+    if !installed() {
+        return;
+    }
+    let ours = Ours::start(|_| {}).await;
+    let endpoints = format!("--endpoints=http://{}", ours.address);
+    let etcdctl = Etcdctl { arguments: vec![endpoints, "--command-timeout=10s".to_owned()], dir: tempfile::tempdir().unwrap() };
+    tokio::task::spawn_blocking(move || {
+        assert!(etcdctl.run(&["endpoint", "status"], "").contains("true"));
+        etcdctl.run(&["put", "a", "b"], "");
+        etcdctl.run(&["endpoint", "hashkv"], "");
+        let file = etcdctl.dir.path().join("snapshot");
+        etcdctl.run(&["snapshot", "save", file.to_str().unwrap()], "");
+    })
+    .await
+    .unwrap();
+    ours.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_tool_works_unchanged() {
     if !installed() {
