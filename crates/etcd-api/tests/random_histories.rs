@@ -128,7 +128,8 @@ fn txn() -> impl Strategy<Value = TxnRequest> {
     ];
     let ops = |op: BoxedStrategy<Op>| proptest::collection::vec(op.prop_map(|op| RequestOp { request: Some(op) }), 0..4);
     let flat = (proptest::collection::vec(compare(), 0..3), ops(leaf.clone().boxed()), ops(leaf.clone().boxed()))
-        .prop_map(|(compare, success, failure)| TxnRequest { compare, success, failure });
+        .prop_map(|(compare, success, failure)| TxnRequest { compare, success, failure })
+        .boxed();
     let inner = prop_oneof![4 => leaf, 1 => flat.clone().prop_map(Op::RequestTxn)];
     (proptest::collection::vec(compare(), 0..3), ops(inner.clone().boxed()), ops(inner.boxed()))
         .prop_map(|(compare, success, failure)| TxnRequest { compare, success, failure })
