@@ -4,12 +4,16 @@
 mod support;
 
 use support::{Ours, Trust, within};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tonic::Code;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 use tricorn_etcd_api::TokenMode;
 use tricorn_proto::etcdserverpb::auth_client::AuthClient;
 use tricorn_proto::etcdserverpb::kv_client::KvClient;
 use tricorn_proto::etcdserverpb::*;
+use tricorn_proto::v3lockpb::LockRequest;
+use tricorn_proto::v3lockpb::lock_client::LockClient;
 use tricorn_store::Store;
 
 async fn guard(store: &Store) {
@@ -101,6 +105,47 @@ async fn another_client_library_logs_in() {
     assert_eq!(client.get("k", None).await.unwrap().count(), 1);
     client.auth_disable().await.unwrap();
     before.put("k", "v", None).await.unwrap();
+    ours.stop().await;
+}
+
+async fn post(ours: &Ours, path: &str, token: Option<&str>, body: &str) -> String {
+    let mut stream = TcpStream::connect(ours.address).await.unwrap();
+    let token = token.map(|token| format!("Authorization: {token}\r\n")).unwrap_or_default();
+    let head = format!("POST {path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n{token}Content-Length: {}\r\n\r\n", body.len());
+    stream.write_all((head + body).as_bytes()).await.unwrap();
+    let mut text = String::new();
+    within(stream.read_to_string(&mut text)).await.unwrap();
+    text
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn locks_and_json_are_held_to_users_too() {
+    let ours = Ours::start(|_| {}).await;
+    let mut clients = ours.clients().await;
+    guard(&ours.store).await;
+    let mut locks = LockClient::new(Channel::from_shared(format!("http://{}", ours.address)).unwrap().connect().await.unwrap());
+    let mut tokens = Vec::new();
+    for name in ["root", "alice"] {
+        let log_in = AuthenticateRequest { name: name.into(), password: name.into() };
+        tokens.push(within(clients.auth.authenticate(log_in)).await.unwrap().into_inner().token);
+    }
+    let mut lock = async |token: Option<&str>| {
+        let mut request = tonic::Request::new(LockRequest { name: "l".into(), lease: 0 });
+        if let Some(token) = token {
+            request.metadata_mut().insert("token", token.parse().unwrap());
+        }
+        within(locks.lock(request)).await.map(drop).map_err(|status| status.message().to_owned())
+    };
+    assert_eq!(lock(None).await, Err("etcdserver: user name is empty".into()));
+    assert_eq!(lock(Some(&tokens[1])).await, Err("etcdserver: permission denied".into()));
+    assert_eq!(lock(Some(&tokens[0])).await, Ok(()));
+
+    let ask = r#"{"key":"aw=="}"#;
+    assert!(post(&ours, "/v3/kv/range", None, ask).await.contains("etcdserver: user name is empty"));
+    assert!(post(&ours, "/v3/kv/range", Some(&tokens[1]), ask).await.contains("etcdserver: permission denied"));
+    let answer = post(&ours, "/v3/auth/authenticate", None, r#"{"name":"root","password":"root"}"#).await;
+    let token = answer.split("\"token\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect(&answer);
+    assert!(post(&ours, "/v3/kv/range", Some(token), ask).await.starts_with("HTTP/1.1 200"));
     ours.stop().await;
 }
 
