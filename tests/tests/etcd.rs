@@ -7,8 +7,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
-use tricorn_e2e::{Ran, binary, run, until};
+use tricorn_e2e::{Ran, binary, run, until, within};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -62,6 +63,20 @@ impl Group {
         run("etcdctl", &all, &[("ETCDCTL_API", Path::new("3"))]).await
     }
 
+    /// The first lines of a watch of all of a key's history.
+    async fn watched(&self, member: usize, key: &str, lines: usize) -> Vec<String> {
+        let mut command = Command::new("etcdctl");
+        command.env("ETCDCTL_API", "3").arg(format!("--endpoints={}", self.endpoints[member])).args(["watch", key, "--rev=1"]);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut seen = Vec::new();
+        while seen.len() < lines {
+            seen.push(within("a watch tells what was", SOON, out.next_line()).await.unwrap().unwrap());
+        }
+        child.kill().await.unwrap();
+        seen
+    }
+
     async fn healthy(&self, member: usize) {
         until(&format!("member {member} is healthy"), SOON, async || {
             let ran = self.etcdctl(member, &["endpoint", "health"]).await;
@@ -111,9 +126,8 @@ async fn etcdctl_drives_three_members() {
         for reader in 0..3 {
             assert_eq!(group.etcdctl(reader, &["get", &key, "--print-value-only"]).await.ok(), format!("{value}\n"));
         }
-        // A watch from the past ends with what it waited for.
-        let watched = group.etcdctl(member, &["watch", &key, "--rev=1", "--", "sh", "-c", "kill -INT $PPID"]).await;
-        assert!(watched.out.contains(&format!("PUT\n{key}\n{value}")), "{watched:?}");
+        // A watch from the past begins with what was.
+        assert_eq!(group.watched(member, &key, 3).await, ["PUT", &key, &value]);
         // A lease takes its keys with it.
         let granted = group.etcdctl(member, &["lease", "grant", "600"]).await.ok();
         let lease = granted.split_whitespace().nth(1).unwrap().to_owned();

@@ -1,6 +1,5 @@
 //! What can be said about a request without looking at any row.
 
-use crate::span::Span;
 use crate::{Error, Result};
 use bytes::Bytes;
 use prost::Message;
@@ -100,12 +99,18 @@ fn check_ops(txn: &TxnRequest, max_ops: usize) -> Result<()> {
 #[derive(Default)]
 struct Touched<'a> {
     puts: BTreeSet<&'a Bytes>,
-    deletes: Vec<Span<'a>>,
+    deletes: Vec<&'a DeleteRangeRequest>,
+}
+
+/// Whether a deletion gets in the way of a put of `key`. By etcd's reckoning: a range always meets its own first key, even when it ends
+/// before it, and one that goes on to the last key of all meets no other.
+fn meets(delete: &DeleteRangeRequest, key: &Bytes) -> bool {
+    delete.key == *key || delete.key < *key && *key < delete.range_end
 }
 
 impl<'a> Touched<'a> {
     fn add_put(&mut self, key: &'a Bytes) -> Result<()> {
-        if self.deletes.iter().any(|span| span.contains(key)) || !self.puts.insert(key) {
+        if self.deletes.iter().any(|delete| meets(delete, key)) || !self.puts.insert(key) {
             return Err(Error::DuplicateKey);
         }
         Ok(())
@@ -117,7 +122,7 @@ fn touched(ops: &[RequestOp]) -> Result<Touched<'_>> {
     let mut here = Touched::default();
     for op in ops {
         if let Some(Request::RequestDeleteRange(delete)) = &op.request {
-            here.deletes.push(Span::new(&delete.key, &delete.range_end));
+            here.deletes.push(delete);
         }
     }
     for op in ops {

@@ -51,7 +51,15 @@ pub(crate) async fn serve(server: &Server, context: &Context, endpoint: &Arc<End
         server.registry.watch_list(&endpoint.stored, namespace, version, predicate).await?
     } else {
         let from = parameters.watch_from;
-        let watch = server.registry.watch(&endpoint.stored, namespace, from, predicate).await?;
+        let watch = match server.registry.watch(&endpoint.stored, namespace, from, predicate).await {
+            // Upstream tells in the stream that a revision is too old: some clients begin anew only when they see it there.
+            Err(refusal) if refusal.code() == 410 => {
+                let mut out = BytesMut::new();
+                line("ERROR", &refusal.to_json(), &mut out);
+                return Ok(streamed(Body::from(out.freeze())));
+            }
+            watch => watch?,
+        };
         (Vec::new(), from.unwrap_or(0), watch)
     };
     let lasts = parameters.timeout_seconds.map_or_else(|| MIN_WATCH + MIN_WATCH.mul_f64(rand::rng().random::<f64>()), Duration::from_secs);
@@ -75,10 +83,14 @@ pub(crate) async fn serve(server: &Server, context: &Context, endpoint: &Arc<End
         let bytes = running.next().await?;
         Some((Ok::<Bytes, Infallible>(bytes), running))
     });
-    let mut response = Response::new(Body::from_stream(lines));
+    Ok(streamed(Body::from_stream(lines)))
+}
+
+fn streamed(lines: Body) -> Response<Body> {
+    let mut response = Response::new(lines);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
-    Ok(response)
+    response
 }
 
 /// In which form events are shown.
