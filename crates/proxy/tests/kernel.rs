@@ -172,9 +172,12 @@ fn services_answer_from_pods_nodes_and_outside() {
     }
     lab.ask_until("pod2", "10.43.0.5", 80, &["pod2"]);
     lab.apply(&json!([[]]));
-    let begin = Instant::now();
-    assert_eq!(lab.ask("out", "192.0.2.1", 30080), "");
-    assert!(begin.elapsed() < Duration::from_millis(900), "refused at once, not left waiting");
+    // Refused, not left waiting. Between two hosts in one kernel the first refusal may arrive while the client still holds its own
+    // socket, and only the one a second later counts.
+    let argv = ["busybox", "nc", "-w", "5", "192.0.2.1", "30080"];
+    let output = lab.command("out", &argv).stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("Connection refused"), "{said}");
     lab.apply(&json!([["10.42.0.2"], "cleanup"]));
     let saved = String::from_utf8(lab.command("node", &["iptables-save"]).output().unwrap().stdout).unwrap();
     assert!(!saved.contains("KUBE-") && !saved.contains("TRICORN-"), "{saved}");
