@@ -39,8 +39,9 @@ enum Step {
 }
 
 fn key() -> impl Strategy<Value = Bytes> {
-    // Few keys, so that they meet; some of them prefixes of others, some with a zero byte.
-    let usual = (0..12_u8).prop_map(|n| Bytes::from(format!("k{n}")));
+    // Few keys, so that they meet; some of them prefixes of others, some with a zero byte. No more than twelve in all: beyond that Go's
+    // sort does not keep equal ones in their order.
+    let usual = (4..12_u8).prop_map(|n| Bytes::from(format!("k{n}")));
     prop_oneof![8 => usual, 1 => Just(Bytes::from_static(b"k1\0")), 1 => Just(Bytes::from_static(b"k1\0\xff")), 1 => Just(Bytes::from_static(b"a"))]
 }
 
@@ -72,8 +73,19 @@ fn put() -> impl Strategy<Value = PutRequest> {
     })
 }
 
+/// Never of the last key, for two reasons. etcd lets a transaction delete everything from a key on and put one of those keys, and some
+/// such transactions end it (`semantics.rs` in mvcc's tests). And a checksum where nothing can be read counts the tombstone of the
+/// compaction's own revision in 3.6 and in ours, but not in 3.4, which has dropped it.
 fn delete() -> impl Strategy<Value = DeleteRangeRequest> {
-    (span(), any::<bool>()).prop_map(|((key, range_end), prev_kv)| DeleteRangeRequest { key, range_end, prev_kv })
+    (span(), any::<bool>()).prop_map(|((key, range_end), prev_kv)| {
+        let range_end = if range_end == "\0" { Bytes::from_static(b"l") } else { range_end };
+        DeleteRangeRequest { key, range_end, prev_kv }
+    })
+}
+
+/// The key that always stays.
+fn last() -> Step {
+    Step::Put(PutRequest { key: "z".into(), ..PutRequest::default() })
 }
 
 fn range() -> impl Strategy<Value = RangeRequest> {
@@ -121,15 +133,9 @@ fn compare() -> impl Strategy<Value = Compare> {
 }
 
 fn txn() -> impl Strategy<Value = TxnRequest> {
-    // etcd lets a transaction delete everything from a key on and put one of those keys, and some such transactions end it: see
-    // `semantics.rs` in mvcc's tests.
-    let bounded = delete().prop_map(|delete| {
-        let end = if delete.range_end == "\0" { Bytes::from_static(b"l") } else { delete.range_end };
-        DeleteRangeRequest { range_end: end, ..delete }
-    });
     let leaf = prop_oneof![
         4 => put().prop_map(Op::RequestPut),
-        2 => bounded.prop_map(Op::RequestDeleteRange),
+        2 => delete().prop_map(Op::RequestDeleteRange),
         3 => range().prop_map(Op::RequestRange),
     ];
     let ops = |op: BoxedStrategy<Op>| proptest::collection::vec(op.prop_map(|op| RequestOp { request: Some(op) }), 0..4);
@@ -227,7 +233,7 @@ async fn both(steps: Vec<Step>) -> Result<(), String> {
     let ours = Ours::start(|_| {}).await;
     let (mut their_clients, mut our_clients) = (theirs.clients().await, ours.clients().await);
     let compared = async {
-        for step in steps.into_iter().chain([Step::Hash(0)]) {
+        for step in [last()].into_iter().chain(steps).chain([Step::Hash(0)]) {
             let expected = perform(&mut their_clients, step.clone()).await;
             let found = perform(&mut our_clients, step.clone()).await;
             if expected != found {

@@ -100,19 +100,12 @@ fn check_ops(txn: &TxnRequest, max_ops: usize) -> Result<()> {
 #[derive(Default)]
 struct Touched<'a> {
     puts: BTreeSet<&'a Bytes>,
-    deletes: Vec<&'a DeleteRangeRequest>,
-}
-
-/// Whether a deletion gets in the way of a put of `key`. A range always meets its own first key, even one that ends before it: so
-/// etcd reckons. It also overlooks ranges that go on to the last key of all, and ends in a panic when such a transaction then keeps the
-/// lease or the value of a key that it has deleted; here they count.
-fn meets(delete: &DeleteRangeRequest, key: &Bytes) -> bool {
-    delete.key == *key || Span::new(&delete.key, &delete.range_end).contains(key)
+    deletes: Vec<Span<'a>>,
 }
 
 impl<'a> Touched<'a> {
     fn add_put(&mut self, key: &'a Bytes) -> Result<()> {
-        if self.deletes.iter().any(|delete| meets(delete, key)) || !self.puts.insert(key) {
+        if self.deletes.iter().any(|span| span.contains(key)) || !self.puts.insert(key) {
             return Err(Error::DuplicateKey);
         }
         Ok(())
@@ -120,11 +113,14 @@ impl<'a> Touched<'a> {
 }
 
 /// No key may be put twice, nor put and deleted, on any one way through the tree.
+///
+/// etcd overlooks ranges here that go on to the last key of all, and ends in a panic when such a transaction then keeps the lease or the
+/// value of a key that it has deleted; so they count.
 fn touched(ops: &[RequestOp]) -> Result<Touched<'_>> {
     let mut here = Touched::default();
     for op in ops {
         if let Some(Request::RequestDeleteRange(delete)) = &op.request {
-            here.deletes.push(delete);
+            here.deletes.push(Span::new(&delete.key, &delete.range_end));
         }
     }
     for op in ops {

@@ -197,6 +197,9 @@ impl<'a> Plan<'a> {
     fn new(request: &'a RangeRequest) -> Result<Self> {
         let order = SortOrder::try_from(request.sort_order).map_err(|_| Error::InvalidSortOption)?;
         let target = SortTarget::try_from(request.sort_target).map_err(|_| Error::InvalidSortOption)?;
+        let filtered = [request.min_mod_revision, request.max_mod_revision, request.min_create_revision, request.max_create_revision];
+        // Without an order of their own, no more than the limit and one are taken by their keys, and those are sorted: so etcd does.
+        let cut = order == SortOrder::None && filtered == [0; 4] || target == SortTarget::Key && order != SortOrder::Descend;
         // By key they come in order already; by anything else, no order means ascending.
         let order = match (order, target) {
             (SortOrder::Ascend, SortTarget::Key) => SortOrder::None,
@@ -204,7 +207,7 @@ impl<'a> Plan<'a> {
             (SortOrder::None, _) => SortOrder::Ascend,
             (order, _) => order,
         };
-        let all = order != SortOrder::None || request.limit <= 0;
+        let all = !cut || request.limit <= 0;
         let take = usize::try_from(request.limit).unwrap_or(usize::MAX).saturating_add(1);
         Ok(Self { request, order, target, all, take })
     }

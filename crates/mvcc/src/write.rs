@@ -45,13 +45,14 @@ impl<'p, 'v> Writer<'p, 'v> {
     pub fn put(&mut self, request: &PutRequest) -> Result<PutResponse> {
         let before = self.pending.get(Table::CURRENT, &request.key)?;
         let old = before.as_deref().map(Record::decode).transpose()?;
+        // The lease first: so etcd answers, although within a transaction it looks at the key first.
+        if request.lease != 0 && self.pending.get(Table::LEASE, &lease_key(request.lease))?.is_none() {
+            return Err(Error::LeaseNotFound);
+        }
         if (request.ignore_value || request.ignore_lease) && old.is_none() {
             return Err(Error::KeyNotFound);
         }
         let lease = if request.ignore_lease { old.map_or(0, |old| old.lease) } else { request.lease };
-        if lease != 0 && !request.ignore_lease && self.pending.get(Table::LEASE, &lease_key(lease))?.is_none() {
-            return Err(Error::LeaseNotFound);
-        }
         let revision = self.next();
         let record = Record {
             create: old.map_or(revision.main, |old| old.create),

@@ -18,6 +18,8 @@ const MAGIC: &[u8; 8] = b"TRICSNAP";
 const FORMAT: u32 = 1;
 const CHUNK: usize = 512 << 10;
 const CHECKSUM: usize = 32;
+/// Snapshots that etcd's tools save are as long as a whole number of these, and a checksum.
+const BLOCK: usize = 512;
 /// Largest key or value that is believed.
 const MAX_FIELD: usize = 1 << 30;
 
@@ -221,10 +223,14 @@ impl Decoder {
     /// Everything has come in: is it whole, and what was sent?
     pub fn finish(self) -> io::Result<Head> {
         let head = self.head.ok_or_else(|| damaged("it ends before it begins"))?;
-        if !self.ended || self.buffer.len() != CHECKSUM {
-            return Err(damaged("it ends too early or too late"));
+        let late = || damaged("it ends too early or too late");
+        let (checksum, seal) = self.buffer.split_at_checked(CHECKSUM).filter(|_| self.ended).ok_or_else(late)?;
+        // One that etcd's tools have saved is padded to whole blocks, and has a checksum of its own behind that.
+        let padding = seal.len().checked_sub(CHECKSUM).and_then(|length| seal.get(..length));
+        if !seal.is_empty() && !padding.is_some_and(|zeros| zeros.len() < BLOCK && zeros.iter().all(|byte| *byte == 0)) {
+            return Err(late());
         }
-        if self.digest.finalize()[..] != self.buffer[..] {
+        if self.digest.finalize()[..] != *checksum {
             return Err(damaged("its checksum does not match"));
         }
         Ok(head)

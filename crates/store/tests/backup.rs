@@ -41,6 +41,11 @@ async fn a_snapshot_becomes_a_new_group() {
         assert!(matches!(inspect(bad.as_slice()), Err(Error::Snapshot(_))), "{at}");
     }
     assert!(inspect(&bytes[..bytes.len() - 1]).is_err());
+    // As etcd's tools save it: padded, and summed up once more.
+    for (padding, sum, sound) in [(100, 32, true), (0, 32, true), (512, 32, false), (0, 1, false)] {
+        let sealed = [&bytes[..], &vec![0; padding], &vec![7; sum]].concat();
+        assert_eq!(inspect(sealed.as_slice()).is_ok(), sound, "{padding} {sum}");
+    }
 
     let disk = MemoryDisk::default();
     let plan = || RestoreConfig {
