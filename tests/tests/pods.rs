@@ -195,15 +195,19 @@ async fn owners(lab: &Lab) {
     assert_eq!(left, "");
 }
 
-/// kubectl with a token and nothing else.
-async fn with_token(lab: &Lab, token: &str, line: &str) -> Ran {
+/// kubectl with these credentials and nothing else.
+async fn kubectl_as(lab: &Lab, credentials: &[&str], line: &str) -> Ran {
     let ca = lab.cluster.dir().join("pki/ca.crt").display().to_string();
     let server = format!("https://{}", lab.cluster.api());
     let empty = lab.scratch("empty.kubeconfig");
     std::fs::write(&empty, "").unwrap();
-    let before = ["--server", &server, "--certificate-authority", &ca, "--token", token];
-    let arguments: Vec<&str> = before.into_iter().chain(line.split_whitespace()).collect();
+    let before = ["--server", &server, "--certificate-authority", &ca].into_iter().chain(credentials.iter().copied());
+    let arguments: Vec<&str> = before.chain(line.split_whitespace()).collect();
     run("kubectl", &arguments, &[("KUBECONFIG", empty.as_path())]).await
+}
+
+async fn with_token(lab: &Lab, token: &str, line: &str) -> Ran {
+    kubectl_as(lab, &["--token", token], line).await
 }
 
 /// A pod's token enters, and may do what a RoleBinding says.
@@ -236,15 +240,8 @@ async fn accounts(lab: &Lab) {
 async fn nodes(lab: &Lab) {
     let pki = lab.cluster.dir().join("w1/pki");
     let file = |name: &str| pki.join(name).display().to_string();
-    let ca = lab.cluster.dir().join("pki/ca.crt").display().to_string();
-    let server = format!("https://{}", lab.cluster.api());
     let (certificate, key) = (file("node.crt"), file("node.key"));
-    let empty = lab.scratch("empty.kubeconfig");
-    let as_node = async |line: &str| {
-        let before = ["--server", &server, "--certificate-authority", &ca, "--client-certificate", &certificate, "--client-key", &key];
-        let arguments: Vec<&str> = before.into_iter().chain(line.split_whitespace()).collect();
-        run("kubectl", &arguments, &[("KUBECONFIG", empty.as_path())]).await
-    };
+    let as_node = async |line: &str| kubectl_as(lab, &["--client-certificate", &certificate, "--client-key", &key], line).await;
     lab.kubectl("create secret generic private --from-literal=a=b").await.ok();
     as_node("get secret secrets -o name").await.ok();
     as_node("get secret private").await.fails(1, &["Forbidden", "no relationship found between node 'w1' and this object"]);

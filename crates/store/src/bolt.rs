@@ -86,6 +86,7 @@ struct Meta {
 /// An open database.
 pub(crate) struct Bolt<'a> {
     file: &'a File,
+    length: u64,
     meta: Meta,
 }
 
@@ -107,7 +108,13 @@ impl<'a> Bolt<'a> {
         let sizes: Vec<u64> = first.iter().map(|meta| meta.page_size).chain(PAGE_SIZES).collect();
         let second = sizes.iter().find_map(|size| read_meta(file, *size).ok().filter(|meta| meta.page_size == *size));
         let meta = first.into_iter().chain(second).max_by_key(|meta| meta.transaction);
-        Ok(Self { file, meta: meta.ok_or_else(|| damaged("neither meta page is sound"))? })
+        let meta = meta.ok_or_else(|| damaged("neither meta page is sound"))?;
+        Ok(Self { file, length: file.metadata()?.len(), meta })
+    }
+
+    /// The file's length in bytes.
+    pub fn length(&self) -> u64 {
+        self.length
     }
 
     /// Checks the checksum that a snapshot ends in. A file without one is refused unless `copied` says that it never had one.
@@ -199,7 +206,7 @@ impl<'a> Bolt<'a> {
         }
         let pages = u64::from(u32_at(&head, 12)?) + 1;
         let length = pages.checked_mul(self.meta.page_size).filter(|length| *length <= MAX_PAGE).ok_or_else(outside)?;
-        if number + pages > self.meta.end || begin + length > self.file.metadata()?.len() {
+        if number + pages > self.meta.end || begin + length > self.length {
             return Err(outside());
         }
         let mut page = vec![0; usize::try_from(length).map_err(damaged)?];

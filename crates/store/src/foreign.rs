@@ -29,7 +29,6 @@ struct Lease {
 /// A database that is known to be whole.
 pub(crate) struct Foreign<'a> {
     bolt: Bolt<'a>,
-    bytes: u64,
 }
 
 fn read_failed(error: io::Error) -> Error {
@@ -51,8 +50,7 @@ impl<'a> Foreign<'a> {
     /// Opens it; `copied`: it was copied from a data directory and has no checksum.
     pub fn open(file: &'a File, copied: bool) -> Result<Self> {
         Bolt::check(file, copied).map_err(read_failed)?;
-        let bytes = file.metadata().map_err(read_failed)?.len();
-        Ok(Self { bolt: Bolt::open(file).map_err(read_failed)?, bytes })
+        Ok(Self { bolt: Bolt::open(file).map_err(read_failed)? })
     }
 
     fn number(&self, name: &[u8]) -> Result<Option<i64>> {
@@ -106,14 +104,14 @@ impl<'a> Foreign<'a> {
             Ok(())
         });
         read.map_err(read_failed)?;
-        Ok(SnapshotInfo {
-            cluster_id: 0,
-            revision: last.max(self.compacted()?).max(1),
-            applied_index: self.number(b"consistent_index")?.and_then(|index| u64::try_from(index).ok()).unwrap_or(0),
-            rows,
-            bytes: self.bytes,
-            members: self.members()?,
-        })
+        self.info(last.max(self.compacted()?).max(1), rows)
+    }
+
+    /// What is told of it besides what was counted.
+    fn info(&self, revision: i64, rows: u64) -> Result<SnapshotInfo> {
+        let applied = self.number(b"consistent_index")?.and_then(|index| u64::try_from(index).ok());
+        let (bytes, members) = (self.bolt.length(), self.members()?);
+        Ok(SnapshotInfo { cluster_id: 0, revision, applied_index: applied.unwrap_or(0), rows, bytes, members })
     }
 
     /// Writes its history, leases, users and roles into an empty engine.
@@ -138,8 +136,7 @@ impl<'a> Foreign<'a> {
             Ok(())
         });
         ended.map_err(read_failed)?;
-        let applied_index = self.number(b"consistent_index")?.and_then(|index| u64::try_from(index).ok()).unwrap_or(0);
-        Ok(SnapshotInfo { cluster_id: 0, revision, applied_index, rows: count, bytes: self.bytes, members: self.members()? })
+        self.info(revision, count)
     }
 }
 

@@ -122,20 +122,20 @@ impl Access {
 
     /// Refuses unless every key that hangs on the lease may be written.
     pub fn write_lease(&self, reader: &Reader<'_>, id: i64) -> Result<()> {
-        self.named()?;
-        if self.root().is_ok() {
-            return Ok(());
-        }
-        reader.lease_keys(id)?.iter().try_for_each(|key| self.write(key, &[]))
+        self.lease(reader, id, |key| self.write(key, &[]))
     }
 
     /// Refuses unless every key that hangs on the lease may be read.
     pub fn read_lease(&self, reader: &Reader<'_>, id: i64) -> Result<()> {
+        self.lease(reader, id, |key| self.read(key, &[]))
+    }
+
+    fn lease(&self, reader: &Reader<'_>, id: i64, may: impl Fn(&[u8]) -> Result<()>) -> Result<()> {
         self.named()?;
         if self.root().is_ok() {
             return Ok(());
         }
-        reader.lease_keys(id)?.iter().try_for_each(|key| self.read(key, &[]))
+        reader.lease_keys(id)?.iter().try_for_each(|key| may(key))
     }
 
     /// Refuses to show a user to anybody but itself and `root`.
