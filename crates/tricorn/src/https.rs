@@ -165,6 +165,17 @@ impl ServerCertVerifier for Unchecked {
     }
 }
 
+/// Refuses a data directory whose cluster has another authority than the join token names. Without a token there is nothing to compare.
+pub fn check_directory(dir: &std::path::Path, authority_hash: &str, token: Option<&str>, file: Option<&std::path::Path>) -> Result<()> {
+    match read_token(token, file) {
+        Ok(token) if token.check_authority(authority_hash).is_err() => bail!(
+            "the data directory {} belongs to another cluster than the join token: use another directory, or the token of that cluster",
+            dir.display()
+        ),
+        _ => Ok(()),
+    }
+}
+
 /// The token of `--token` or of the file `--token-file`.
 pub fn read_token(token: Option<&str>, file: Option<&std::path::Path>) -> Result<JoinToken> {
     let text = match (token, file) {

@@ -10,7 +10,7 @@ use tricorn_pki::files::{read_identity, write_identity, write_public};
 use tricorn_pki::{Identity, certificate_info, new_key};
 
 use super::Config;
-use crate::https::{Https, Refused, authority_hash, read_token};
+use crate::https::{Https, Refused, authority_hash, check_directory, read_token};
 use crate::protocol::{AgentKit, JoinAgent, Settings};
 
 const FILE: &str = "agent.json";
@@ -111,14 +111,8 @@ fn remembered(config: &Config, pki: &Path) -> Result<Option<Membership>> {
             known.name
         );
     }
-    if let Ok(token) = read_token(config.token.as_deref(), config.token_file.as_deref())
-        && let Ok(authority) = tricorn_pki::files::read(&pki.join("ca.crt"))
-        && token.check_authority(&authority_hash(&authority)?).is_err()
-    {
-        bail!(
-            "the data directory {} belongs to another cluster than the join token: use another directory, or the token of that cluster",
-            config.data_dir.display()
-        );
+    if let Ok(authority) = tricorn_pki::files::read(&pki.join("ca.crt")) {
+        check_directory(&config.data_dir, &authority_hash(&authority)?, config.token.as_deref(), config.token_file.as_deref())?;
     }
     let now = SystemTime::now();
     let fresh = |name: &str| {

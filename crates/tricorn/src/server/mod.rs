@@ -22,7 +22,7 @@ use tricorn_pki::{ClientAuth, Role, client_config, server_config};
 use tricorn_registry::Registry;
 use tricorn_store::{Bootstrap, PeerListen, PeerTls, RocksOptions, Storage, Store, StoreConfig};
 
-use crate::https::{Https, read_token};
+use crate::https::{Https, check_directory, read_token};
 use crate::lock;
 use crate::protocol::{JoinServer, ServerKit, Settings};
 use lead::Lead;
@@ -205,14 +205,8 @@ async fn enter(config: &Config) -> Result<Entry> {
                 pki.display()
             );
         };
-        if !config.join.is_empty()
-            && let Ok(token) = token()
-            && token.check_authority(&trust.ca.hash()).is_err()
-        {
-            bail!(
-                "the data directory {} belongs to another cluster than the join token: use another directory, or the token of that cluster",
-                config.data_dir.display()
-            );
+        if !config.join.is_empty() {
+            check_directory(&config.data_dir, &trust.ca.hash(), config.token.as_deref(), config.token_file.as_deref())?;
         }
         let bootstrap = if known.founder { Bootstrap::Alone } else { Bootstrap::Join { peers: Vec::new() } };
         return Ok(Entry { trust, settings: known.settings, bootstrap, fresh: false, founder: known.founder });
