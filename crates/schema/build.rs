@@ -1,5 +1,6 @@
 //! Writes down what every built-in kind looks like, from the types of `k8s-openapi`: once without texts, which is what the
-//! server works with, and once compressed and with texts, for OpenAPI and `kubectl explain`.
+//! server works with, and once compressed and with texts, for OpenAPI and `kubectl explain`; and what is said of printed columns, so
+//! that nobody has to unpack all texts for them.
 
 use std::error::Error;
 use std::io::Write;
@@ -9,7 +10,13 @@ use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
+
+/// The type of every object's metadata.
+const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+
+/// What a custom kind's schema has for defaults and choices.
+const ANY_JSON: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON";
 
 /// Adds each kind, and with it every type that it is made of.
 macro_rules! add_kinds {
@@ -20,16 +27,62 @@ macro_rules! add_kinds {
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=tables/columns");
     let mut generator = SchemaSettings::draft2020_12().into_generator();
     add(&mut generator);
     let mut definitions = Value::Object(generator.take_definitions(true));
+    // Any JSON value at all; the generated type would take objects only, and so no default or enum of a custom kind's text.
+    if let Some(any) = definitions.get_mut(ANY_JSON).and_then(Value::as_object_mut) {
+        any.remove("type");
+    }
     let out = std::env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?;
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(&serde_json::to_vec(&definitions)?)?;
     std::fs::write(Path::new(&out).join("described.json.deflate"), encoder.finish()?)?;
+    let columns = column_texts(&definitions, &std::fs::read_to_string("tables/columns")?)?;
+    std::fs::write(Path::new(&out).join("columns.json"), serde_json::to_vec(&columns)?)?;
     drop_texts(&mut definitions);
     std::fs::write(Path::new(&out).join("definitions.json"), serde_json::to_vec(&definitions)?)?;
     Ok(())
+}
+
+/// What is said of each column, by group and kind, then by the column's name; what all kinds share is under `*`.
+fn column_texts(definitions: &Value, table: &str) -> Result<Value, Box<dyn Error>> {
+    let mut texts = Map::new();
+    let shared = [("Name", "name"), ("Age", "creationTimestamp"), ("Created At", "creationTimestamp")];
+    for (column, field) in shared {
+        texts.entry("*").or_insert_with(|| json!({}))[column] = described(definitions, OBJECT_META, field)?.into();
+    }
+    let (mut kind, mut type_name) = (String::new(), "");
+    for line in table.lines().filter(|line| !line.starts_with('#')) {
+        if !line.starts_with(' ') {
+            let [group, name, of] = line.split_whitespace().collect::<Vec<_>>()[..] else { return Err(format!("read {line:?}").into()) };
+            kind = format!("{}/{name}", if group == "core" { "" } else { group });
+            type_name = of;
+            continue;
+        }
+        let (column, text) = match (line.split_once(" = "), line.split_once(" : ")) {
+            (Some((column, field)), _) => (column, described(definitions, type_name, field.trim())?),
+            (None, Some((column, text))) => (column, text.trim().to_owned()),
+            (None, None) => return Err(format!("read {line:?}").into()),
+        };
+        texts.entry(kind.clone()).or_insert_with(|| json!({}))[column.trim()] = text.into();
+    }
+    Ok(Value::Object(texts))
+}
+
+/// The description of the field at a path of a type.
+fn described(definitions: &Value, type_name: &str, path: &str) -> Result<String, Box<dyn Error>> {
+    let missing = || format!("{type_name} has no description of {path}");
+    let mut at = definitions.get(type_name).ok_or_else(missing)?;
+    for name in path.split('.') {
+        let reference = at.get("$ref").or_else(|| at.get("allOf")?.get(0)?.get("$ref")).and_then(Value::as_str);
+        if let Some(name) = reference.and_then(|reference| reference.rsplit('/').next()) {
+            at = definitions.get(name).ok_or_else(missing)?;
+        }
+        at = at.get("properties").and_then(|properties| properties.get(name)).ok_or_else(missing)?;
+    }
+    Ok(at.get("description").and_then(Value::as_str).ok_or_else(missing)?.to_owned())
 }
 
 /// Takes the descriptions of types and fields away, but not fields that are called so.

@@ -131,21 +131,39 @@ impl Lab {
     }
 }
 
+/// Shows what a cluster looked like when the test that holds this fails: its objects if it still answers, and its logs.
+struct Guard<'a> {
+    dir: &'a Path,
+    kubeconfig: PathBuf,
+}
+
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            show_logs(self.0);
+            self.show_objects();
+            show_logs(self.dir);
         }
     }
 }
 
-/// Shows the logs below a directory when the test that holds it fails.
-pub(crate) struct Guard<'a>(pub &'a Path);
+impl Guard<'_> {
+    fn show_objects(&self) {
+        for line in ["get nodes,deployments,replicasets,pods -A -o wide", "describe nodes", "describe pods -A", "get events -A"] {
+            let mut kubectl = std::process::Command::new("kubectl");
+            kubectl.arg("--request-timeout=5s").args(line.split(' ')).env("KUBECONFIG", &self.kubeconfig);
+            eprintln!("--- kubectl {line}");
+            match kubectl.output() {
+                Ok(output) => eprintln!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)),
+                Err(error) => eprintln!("{error}"),
+            }
+        }
+    }
+}
 
 impl Lab {
-    /// To be held by a test: shows the cluster's logs if the test fails.
+    /// To be held by a test: shows the cluster's objects and logs if the test fails.
     pub fn watch_over(&self) -> impl Drop + '_ {
-        Guard(self.dir.path())
+        Guard { dir: self.dir.path(), kubeconfig: self.cluster.kubeconfig() }
     }
 }
 

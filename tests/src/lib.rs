@@ -7,8 +7,14 @@
 
 mod command;
 mod lab;
+pub mod lone;
+mod members;
+mod python;
 mod wait;
 
 pub use command::{Ran, binary, run, run_within};
 pub use lab::Lab;
+pub use lone::LoneServer;
+pub use members::{Members, spawn};
+pub use python::python;
 pub use wait::{until, within};

@@ -15,6 +15,8 @@ async fn a_snapshot_brings_a_lost_cluster_back() {
     let watch = lab.watch_over();
     let tricorn = async |arguments: &[&str]| run(tricorn_e2e::binary(), arguments, &[("KUBECONFIG", &lab.cluster.kubeconfig())]).await;
     lab.kubectl("create configmap before").await.ok();
+    assert!(tricorn(&["quota"]).await.ok().contains("no bound"));
+    assert!(tricorn(&["quota", "10737418240"]).await.ok().contains("of 10737418240 bytes used"));
     let file = lab.scratch("monday.snap").display().to_string();
     tricorn(&["snapshot", "save", &file]).await.ok();
     lab.kubectl("create configmap after").await.ok();
@@ -43,6 +45,8 @@ async fn a_snapshot_brings_a_lost_cluster_back() {
     .await;
     lab.kubectl("get configmap before").await.ok();
     lab.kubectl("get configmap after").await.fails(1, &["NotFound"]);
+    // What was said of the quota belongs to the state.
+    assert!(tricorn(&["quota", "-o", "json"]).await.ok().contains(r#""bytes":10737418240"#));
     // No revision that somebody may have seen is given again.
     lab.kubectl("create configmap anew").await.ok();
     assert!(version(&lab, "anew").await > seen + 1_000_000);

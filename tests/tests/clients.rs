@@ -1,7 +1,7 @@
 //! The official Python client and kube-rs, and what bad input gets.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
@@ -10,24 +10,11 @@ use kube::api::{Api, ApiResource, AttachParams, DeleteParams, DynamicObject, Gro
 use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::json;
 use tokio::io::AsyncReadExt;
-use tricorn_e2e::{Lab, run, run_within, until, within};
+use tricorn_e2e::{Lab, python, run, run_within, until, within};
 
 const SOON: Duration = Duration::from_secs(60);
-/// Installing the Python client takes a while, the first time.
-const INSTALL: Duration = Duration::from_secs(300);
-
-/// A Python with the official client, kept for later runs.
-async fn python() -> PathBuf {
-    let cache =
-        std::env::var_os("XDG_CACHE_HOME").map_or_else(|| Path::new(&std::env::var_os("HOME").unwrap()).join(".cache"), PathBuf::from);
-    let venv = cache.join("tricorn/python");
-    let program = venv.join("bin/python");
-    if !program.is_file() || run(&program, &["-c", "import kubernetes"], &[]).await.code != Some(0) {
-        run_within(INSTALL, "python3", &["-m", "venv", "--clear", venv.to_str().unwrap()], &[]).await.ok();
-        run_within(INSTALL, &program, &["-m", "pip", "install", "--quiet", "kubernetes"], &[]).await.ok();
-    }
-    program
-}
+/// The script takes a while.
+const SCRIPT: Duration = Duration::from_secs(300);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn libraries_and_bad_input() {
@@ -36,7 +23,8 @@ async fn libraries_and_bad_input() {
     kube_rs(&lab).await;
     refusals(&lab).await;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/people.py");
-    let said = run_within(INSTALL, python().await, &[script], &[("KUBECONFIG", &lab.cluster.kubeconfig())]).await.ok();
+    let said =
+        run_within(SCRIPT, python("kubernetes", &["kubernetes"]).await, &[script], &[("KUBECONFIG", &lab.cluster.kubeconfig())]).await.ok();
     assert!(said.contains("all well"), "{said}");
     drop(watch);
     lab.down().await;

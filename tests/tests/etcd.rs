@@ -6,113 +6,29 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
-use tricorn_e2e::{Ran, binary, run, until, within};
+use tokio::process::Command;
+use tricorn_e2e::{Members, binary, run, spawn, until, within};
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// Three members on loopback; they go when it is dropped.
-struct Group {
-    dir: tempfile::TempDir,
-    members: Vec<(Vec<String>, Child)>,
-    endpoints: Vec<String>,
-}
-
-impl Group {
-    fn start() -> Self {
-        // Held until all are known, so that none is given twice.
-        let held: Vec<_> = (0..6).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let urls: Vec<_> = held.iter().map(|port| format!("http://{}", port.local_addr().unwrap())).collect();
-        drop(held);
-        let (clients, peers) = urls.split_at(3);
-        let cluster = peers.iter().enumerate().map(|(n, peer)| format!("m{n}={peer}")).collect::<Vec<_>>().join(",");
-        let dir = tempfile::tempdir().unwrap();
-        let mut group = Self { members: Vec::new(), endpoints: clients.to_vec(), dir };
-        for n in 0..3 {
-            let data = group.dir.path().join(format!("m{n}")).display().to_string();
-            // One dash or two, a value after a blank or after `=`: etcd takes all of it.
-            let line = format!(
-                "etcd -name m{n} --data-dir={data} --listen-client-urls {0} --advertise-client-urls {0} --listen-peer-urls={1} \
-                 --initial-advertise-peer-urls {1} --initial-cluster {cluster} --initial-cluster-state new --initial-cluster-token t",
-                clients[n], peers[n]
-            );
-            let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-            let child = spawn(&arguments, &group.log(n));
-            group.members.push((arguments, child));
-        }
-        group
+/// The first lines of a watch of all of a key's history.
+async fn watched(group: &Members, member: usize, key: &str, lines: usize) -> Vec<String> {
+    let mut command = Command::new("etcdctl");
+    command.env("ETCDCTL_API", "3").arg(format!("--endpoints={}", group.endpoint(member))).args(["watch", key, "--rev=1"]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut seen = Vec::new();
+    while seen.len() < lines {
+        seen.push(within("a watch tells what was", SOON, out.next_line()).await.unwrap().unwrap());
     }
-
-    fn log(&self, member: usize) -> std::path::PathBuf {
-        self.dir.path().join(format!("m{member}.log"))
-    }
-
-    async fn kill(&mut self, member: usize) {
-        self.members[member].1.kill().await.unwrap();
-    }
-
-    fn start_again(&mut self, member: usize) {
-        self.members[member].1 = spawn(&self.members[member].0, &self.log(member));
-    }
-
-    async fn etcdctl(&self, member: usize, arguments: &[&str]) -> Ran {
-        let endpoint = format!("--endpoints={}", self.endpoints[member]);
-        let all: Vec<&str> = [&[endpoint.as_str()], arguments].concat();
-        run("etcdctl", &all, &[("ETCDCTL_API", Path::new("3"))]).await
-    }
-
-    /// The first lines of a watch of all of a key's history.
-    async fn watched(&self, member: usize, key: &str, lines: usize) -> Vec<String> {
-        let mut command = Command::new("etcdctl");
-        command.env("ETCDCTL_API", "3").arg(format!("--endpoints={}", self.endpoints[member])).args(["watch", key, "--rev=1"]);
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut seen = Vec::new();
-        while seen.len() < lines {
-            seen.push(within("a watch tells what was", SOON, out.next_line()).await.unwrap().unwrap());
-        }
-        child.kill().await.unwrap();
-        seen
-    }
-
-    async fn healthy(&self, member: usize) {
-        until(&format!("member {member} is healthy"), SOON, async || {
-            let ran = self.etcdctl(member, &["endpoint", "health"]).await;
-            let log = || std::fs::read_to_string(self.log(member)).unwrap_or_default();
-            if ran.code == Some(0) { Ok(()) } else { Err(format!("{}{}", ran.err, log())) }
-        })
-        .await;
-    }
-
-    /// The member that leads, as all see it.
-    async fn leader(&self) -> usize {
-        until("all agree on a leader", SOON, async || {
-            let mut said = Vec::new();
-            for member in 0..3 {
-                let ran = self.etcdctl(member, &["endpoint", "status", "-w", "json"]).await;
-                let status: Value = serde_json::from_str(&ran.out).unwrap_or_default();
-                said.push((status[0]["Status"]["header"]["member_id"].clone(), status[0]["Status"]["leader"].clone()));
-            }
-            let leader = said.iter().position(|(member, leader)| member == leader && !member.is_null());
-            let agreed = said.iter().all(|(_, leader)| *leader == said[0].1);
-            leader.filter(|_| agreed).ok_or_else(|| format!("{said:?}"))
-        })
-        .await
-    }
-}
-
-fn spawn(arguments: &[String], log: &Path) -> Child {
-    let log = std::fs::File::options().create(true).append(true).open(log).unwrap();
-    let mut command = Command::new(binary());
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true);
-    command.spawn().unwrap()
+    child.kill().await.unwrap();
+    seen
 }
 
 #[tokio::test]
 async fn etcdctl_drives_three_members() {
-    let mut group = Group::start();
+    let mut group = Members::start();
     for member in 0..3 {
         group.healthy(member).await;
     }
@@ -127,7 +43,7 @@ async fn etcdctl_drives_three_members() {
             assert_eq!(group.etcdctl(reader, &["get", &key, "--print-value-only"]).await.ok(), format!("{value}\n"));
         }
         // A watch from the past begins with what was.
-        assert_eq!(group.watched(member, &key, 3).await, ["PUT", &key, &value]);
+        assert_eq!(watched(&group, member, &key, 3).await, ["PUT", &key, &value]);
         // A lease takes its keys with it.
         let granted = group.etcdctl(member, &["lease", "grant", "600"]).await.ok();
         let lease = granted.split_whitespace().nth(1).unwrap().to_owned();
@@ -137,7 +53,7 @@ async fn etcdctl_drives_three_members() {
         group.etcdctl((member + 2) % 3, &["lease", "revoke", &lease]).await.ok();
         assert_eq!(group.etcdctl(member, &["get", "/leased"]).await.ok(), "");
         // A snapshot that etcdctl finds to be whole.
-        let file = group.dir.path().join(format!("snapshot-{member}")).display().to_string();
+        let file = group.scratch(&format!("snapshot-{member}")).display().to_string();
         group.etcdctl(member, &["snapshot", "save", &file]).await.ok();
     }
 
@@ -164,8 +80,8 @@ async fn etcdctl_drives_three_members() {
 }
 
 /// A snapshot that etcdctl saved becomes a group of one, with flags of its own.
-async fn restored(group: &Group) {
-    let path = |name: &str| group.dir.path().join(name).display().to_string();
+async fn restored(group: &Members) {
+    let path = |name: &str| group.scratch(name).display().to_string();
     let (snapshot, data) = (path("snapshot-0"), path("restored"));
     let restore = ["snapshot", "restore", &snapshot, "--name", "solo", "--data-dir", &data];
     let said = run(binary(), &restore, &[]).await.ok();
@@ -178,11 +94,93 @@ async fn restored(group: &Group) {
         "etcd --name solo --data-dir {data} --listen-client-urls http://{client} --advertise-client-urls http://{client} --listen-peer-urls http://127.0.0.1:0"
     );
     let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-    let _solo = spawn(&arguments, &group.dir.path().join("solo.log"));
+    let _solo = spawn(&arguments, &group.scratch("solo.log"));
     until("the restored member has what was saved", SOON, async || {
         let endpoint = format!("--endpoints={client}");
         let ran = run("etcdctl", &[&endpoint, "get", "/from/0", "--print-value-only"], &[("ETCDCTL_API", Path::new("3"))]).await;
         if ran.out == "value 0\n" { Ok(()) } else { Err(format!("{}{}", ran.out, ran.err)) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_last_of_three_goes_on_alone() {
+    let mut group = Members::start();
+    for member in 0..3 {
+        group.healthy(member).await;
+    }
+    group.etcdctl(1, &["put", "/kept", "by all"]).await.ok();
+    for member in 0..3 {
+        group.kill(member).await;
+    }
+    group.flags(2).push("--force-new-cluster".into());
+    group.start_again(2);
+    group.healthy(2).await;
+    assert_eq!(group.etcdctl(2, &["get", "/kept", "--print-value-only"]).await.ok(), "by all\n");
+    let listed = group.etcdctl(2, &["member", "list"]).await.ok();
+    assert!(listed.lines().count() == 1 && listed.contains("started, m2"), "{listed}");
+    group.etcdctl(2, &["put", "/alone", "1"]).await.ok();
+    // As it was before, from then on.
+    group.kill(2).await;
+    group.flags(2).pop();
+    group.start_again(2);
+    group.healthy(2).await;
+    assert_eq!(
+        group.etcdctl(2, &["get", "/", "--prefix", "--keys-only"]).await.ok().split_whitespace().collect::<Vec<_>>(),
+        ["/alone", "/kept"]
+    );
+}
+
+#[tokio::test]
+async fn a_configuration_file_of_etcds_is_read_and_the_quota_changed_while_it_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let held: Vec<_> = (0..2).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let [client, peer] = [0, 1].map(|n| format!("http://{}", held[n].local_addr().unwrap()));
+    drop(held);
+    let text = format!(
+        "name: solo\ndata-dir: {}\nlisten-client-urls: {client}\nadvertise-client-urls: {client}\nlisten-peer-urls: {peer}\n\
+         initial-advertise-peer-urls: {peer}\ninitial-cluster: solo={peer}\nquota-backend-bytes: 1048576\n\
+         auto-compaction-mode: periodic\nauto-compaction-retention: 1s\n",
+        dir.path().join("data").display()
+    );
+    let file = dir.path().join("etcd.yaml");
+    std::fs::write(&file, text).unwrap();
+    // A flag beside the file does not count, as with etcd.
+    let arguments = ["etcd", "--config-file", file.to_str().unwrap(), "--name", "other"].map(str::to_owned);
+    let _solo = spawn(&arguments, &dir.path().join("log"));
+    let endpoint = format!("--endpoints={client}");
+    let etcdctl = async |arguments: &[&str]| {
+        let all: Vec<&str> = [&[endpoint.as_str()], arguments].concat();
+        run("etcdctl", &all, &[("ETCDCTL_API", Path::new("3"))]).await
+    };
+    until("it is healthy", SOON, async || {
+        let ran = etcdctl(&["endpoint", "health"]).await;
+        if ran.code == Some(0) { Ok(()) } else { Err(format!("{}{}", ran.err, std::fs::read_to_string(dir.path().join("log")).unwrap())) }
+    })
+    .await;
+    let listed = etcdctl(&["member", "list"]).await.ok();
+    assert!(listed.contains("started, solo"), "{listed}");
+    // Until there is no room: the alarm is seen by etcdctl, and a larger quota takes it back.
+    let value = "x".repeat(100_000);
+    until("the quota is used up", SOON, async || {
+        let ran = etcdctl(&["put", "/large", &value]).await;
+        if ran.err.contains("mvcc: database space exceeded") { Ok(()) } else { Err(format!("{}{}", ran.out, ran.err)) }
+    })
+    .await;
+    until("the alarm is on", SOON, async || {
+        let listed = etcdctl(&["alarm", "list"]).await.ok();
+        if listed.contains("alarm:NOSPACE") { Ok(()) } else { Err(listed) }
+    })
+    .await;
+    let quota = format!("{client}/v3/maintenance/quota");
+    let said = run("curl", &["-sS", "-d", r#"{"bytes":"1073741824"}"#, &quota], &[]).await.ok();
+    assert!(said.contains(r#""bytes":"1073741824""#), "{said}");
+    etcdctl(&["put", "/large", "small"]).await.ok();
+    assert_eq!(etcdctl(&["alarm", "list"]).await.ok(), "");
+    // What is older than a second goes by itself.
+    until("the past has gone", SOON, async || {
+        let ran = etcdctl(&["get", "/large", "--rev=2"]).await;
+        if ran.err.contains("required revision has been compacted") { Ok(()) } else { Err(format!("{}{}", ran.out, ran.err)) }
     })
     .await;
 }
@@ -195,6 +193,10 @@ async fn wrong_flags_get_an_answer_that_helps() {
     run(binary(), &[&etcd[..], &["a"]].concat(), &[]).await.fails(1, &["--initial-cluster a", "NAME=URL"]);
     let elsewhere = [&etcd[..], &["a=http://127.0.0.1:1"]].concat();
     run(binary(), &elsewhere, &[]).await.fails(1, &["couldn't find local name \"b\" in the initial cluster configuration", "--name"]);
+    let secure = ["etcd", "--data-dir", data.to_str().unwrap(), "--listen-client-urls", "https://127.0.0.1:0"];
+    run(binary(), &secure, &[]).await.fails(1, &["--listen-client-urls https://127.0.0.1:0", "--cert-file and --key-file"]);
+    let aged = ["etcd", "--data-dir", data.to_str().unwrap(), "--auto-compaction-retention", "soon"];
+    run(binary(), &aged, &[]).await.fails(1, &["--auto-compaction-retention soon", "5m"]);
     assert!(!data.exists(), "a directory was made before the flags were understood");
     let said = run(binary(), &["etcd", "--version"], &[]).await.ok();
     assert!(said.starts_with("etcd Version: 3."), "{said}");

@@ -179,7 +179,7 @@ async fn the_cluster_shrugs_when_servers_go() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_of_a_lost_worker_run_elsewhere() {
-    let start = |config: &mut tricorn_testbed::ClusterConfig| config.server_args = vec!["--node-monitor-grace-period=5".into()];
+    let start = |config: &mut tricorn_testbed::ClusterConfig| config.server_args = vec!["--node-monitor-grace-period=15".into()];
     let Some(lab) = Lab::start(start).await else { return };
     let watch = lab.watch_over();
     let manifest = "

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
-use tricorn_e2e::{Ran, binary, run, run_within};
+use tricorn_e2e::{Ran, binary, lone, run, run_within, spawn, until, within};
 use tricorn_testbed::is_root;
 
 const UP: Duration = Duration::from_secs(180);
@@ -154,11 +154,13 @@ async fn wrong_usage_gets_an_answer_that_helps() {
     let data = data.to_str().unwrap();
     tricorn(&["sever"]).await.fails(2, &["server"]);
     tricorn(&["up", "--servers", "many"]).await.fails(2, &["--servers"]);
-    tricorn(&["server", "--name", "a", "--data-dir", data]).await.fails(1, &["is empty", "--cluster-init", "--join"]);
-    tricorn(&["server", "--name", "a", "--data-dir", data, "--join", "https://127.0.0.1:1"])
-        .await
-        .fails(1, &["no join token", "token create"]);
-    let join = ["server", "--name", "a", "--data-dir", data, "--join", "https://127.0.0.1:1", "--token"];
+    // Ports of its own: another test may have servers on the usual ones just now.
+    let [api, etcd, peer] = [free_port(), free_port(), free_port()].map(|port| port.to_string());
+    let server = ["server", "--name", "a", "--data-dir", data, "--api-port", &api, "--etcd-port", &etcd, "--peer-port", &peer];
+    tricorn(&server).await.fails(1, &["is empty", "--cluster-init", "--join"]);
+    let joining = [&server[..], &["--join", "https://127.0.0.1:1"]].concat();
+    tricorn(&joining).await.fails(1, &["no join token", "token create"]);
+    let join = [&joining[..], &["--token"]].concat();
     tricorn(&[&join[..], &["K10"]].concat()).await.fails(1, &["TC1"]);
     let token = format!("TC1{}::agent:secret", "ab".repeat(32));
     tricorn(&[&join[..], &[&token]].concat()).await.fails(1, &["for workers", "--role server"]);
@@ -198,4 +200,24 @@ async fn a_server_refuses_what_is_not_its_own() {
     run(binary(), &with(&free), &[]).await.fails(1, &["newer than this one"]);
     std::fs::write(dir.path().join("d/server.json"), "{").unwrap();
     run(binary(), &with(&free), &[]).await.fails(1, &["damaged"]);
+}
+
+/// A server that is asked to end does so without a crash: what still held the store when the process ended used to abort it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_asked_to_end_ends_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let kubeconfig = dir.path().join("d/kubeconfig");
+    let (arguments, _) = lone::arguments(&dir.path().join("d"));
+    for round in 0..6 {
+        let mut server = spawn(&arguments, &dir.path().join("log"));
+        until("the server is ready", UP, async || {
+            let ran = run("kubectl", &["get", "--raw", "/readyz"], &[("KUBECONFIG", &kubeconfig)]).await;
+            if ran.code == Some(0) { Ok(()) } else { Err(ran.err) }
+        })
+        .await;
+        run("kill", &["-TERM", &server.id().unwrap().to_string()], &[]).await.ok();
+        let ended = within("the server ends", UP, server.wait()).await.unwrap();
+        let log = std::fs::read_to_string(dir.path().join("log")).unwrap();
+        assert!(ended.success(), "round {round}: {ended}\n{log}");
+    }
 }

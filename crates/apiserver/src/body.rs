@@ -1,6 +1,11 @@
-//! Request bodies: bounded, and JSON, YAML or Kubernetes' protobuf.
+//! Request bodies: bounded, and JSON, YAML, Kubernetes' protobuf or CBOR.
 
-use crate::media::{JSON, PROTOBUF, YAML};
+mod document;
+
+pub(crate) use document::Document;
+
+use crate::cbor;
+use crate::media::{CBOR, JSON, PROTOBUF, YAML};
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -30,33 +35,47 @@ pub(crate) fn content_type(headers: &HeaderMap) -> &str {
     value.split(';').next().unwrap_or_default().trim()
 }
 
-/// An object out of a JSON, YAML or protobuf body.
+/// An object out of a body.
 pub(crate) fn object(headers: &HeaderMap, bytes: &[u8]) -> Result<Value, Status> {
-    let value = match content_type(headers) {
+    document(headers, bytes).map(|document| document.value)
+}
+
+/// An object out of a body, with what it says twice.
+pub(crate) fn document(headers: &HeaderMap, bytes: &[u8]) -> Result<Document, Status> {
+    let document = match content_type(headers) {
         "" | "application/json" | "text/plain" | "application/x-www-form-urlencoded" => json(bytes)?,
         "application/yaml" | "application/x-yaml" | "text/yaml" => yaml(bytes)?,
         PROTOBUF => protobuf(bytes)?,
-        _ => return Err(Status::unsupported_media_type(&[JSON, YAML, PROTOBUF])),
+        CBOR => cbor(bytes)?,
+        _ => return Err(Status::unsupported_media_type(&[JSON, YAML, PROTOBUF, CBOR])),
     };
-    if value.is_object() { Ok(value) } else { Err(Status::bad_request("the object provided is unrecognized (must be of type Object)")) }
+    if !document.value.is_object() {
+        return Err(Status::bad_request("the object provided is unrecognized (must be of type Object)"));
+    }
+    Ok(document)
 }
 
-pub(crate) fn json(bytes: &[u8]) -> Result<Value, Status> {
-    serde_json::from_slice(bytes).map_err(|error| Status::bad_request(format!("the body of the request is not valid JSON: {error}")))
+pub(crate) fn json(bytes: &[u8]) -> Result<Document, Status> {
+    Document::json(bytes).map_err(|error| Status::bad_request(format!("the body of the request is not valid JSON: {error}")))
 }
 
-pub(crate) fn yaml(bytes: &[u8]) -> Result<Value, Status> {
-    let value: Value = serde_yaml_ng::from_slice(bytes)
-        .map_err(|error| Status::bad_request(format!("the body of the request is not valid YAML: {error}")))?;
-    if depth_exceeds(&value, MAX_DEPTH) {
+pub(crate) fn yaml(bytes: &[u8]) -> Result<Document, Status> {
+    let document =
+        Document::yaml(bytes).map_err(|error| Status::bad_request(format!("the body of the request is not valid YAML: {error}")))?;
+    if depth_exceeds(&document.value, MAX_DEPTH) {
         return Err(Status::bad_request("the body of the request nests too deeply"));
     }
-    Ok(value)
+    Ok(document)
 }
 
-fn protobuf(bytes: &[u8]) -> Result<Value, Status> {
-    tricorn_schema::protobuf::decode(bytes)
-        .map_err(|error| Status::bad_request(format!("the body of the request is not valid protobuf: {error}")))
+fn protobuf(bytes: &[u8]) -> Result<Document, Status> {
+    let value = tricorn_schema::protobuf::decode(bytes);
+    value.map(Document::of).map_err(|error| Status::bad_request(format!("the body of the request is not valid protobuf: {error}")))
+}
+
+pub(crate) fn cbor(bytes: &[u8]) -> Result<Document, Status> {
+    let value = cbor::decode(bytes);
+    value.map(Document::of).map_err(|error| Status::bad_request(format!("the body of the request is not valid CBOR: {error}")))
 }
 
 fn depth_exceeds(value: &Value, left: usize) -> bool {
@@ -68,26 +87,4 @@ fn depth_exceeds(value: &Value, left: usize) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use http::HeaderValue;
-
-    fn typed(media: &'static str) -> HeaderMap {
-        HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(media))])
-    }
-
-    #[test]
-    fn the_content_type_says_how_a_body_is_read() {
-        let expected = serde_json::json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}});
-        let read = |media, bytes: &[u8]| object(&typed(media), bytes);
-        assert_eq!(read("application/json", expected.to_string().as_bytes()).unwrap(), expected);
-        assert_eq!(read("application/yaml; charset=utf-8", b"{apiVersion: v1, kind: Pod, metadata: {name: p}}").unwrap(), expected);
-        let protobuf = b"k8s\0\x0a\x09\x0a\x02v1\x12\x03Pod\x12\x05\x0a\x03\x0a\x01p";
-        assert_eq!(read("application/vnd.kubernetes.protobuf", protobuf).unwrap(), expected);
-        assert_eq!(read("application/vnd.kubernetes.protobuf", b"{}").unwrap_err().code(), 400);
-        let refused = read("text/html", b"").unwrap_err();
-        let accepted = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
-        assert!(refused.message().ends_with(accepted), "{}", refused.message());
-    }
-}
+mod tests;

@@ -2,7 +2,7 @@
 
 use crate::Answer;
 use crate::context::Context;
-use crate::media::{self, DISCOVERY, View};
+use crate::media::{self, Encoding, Offer, View};
 use crate::respond;
 use crate::server::Server;
 use axum::body::Body;
@@ -14,7 +14,9 @@ use std::fmt::Write;
 use tricorn_meta::Status;
 use tricorn_schema::discovery;
 
+/// What the aggregated document is called in its two encodings.
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+const AGGREGATED_PROTOBUF: &str = "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 pub(crate) fn serve(server: &Server, context: &Context) -> Answer {
     let endpoints = server.endpoints.load();
@@ -23,10 +25,14 @@ pub(crate) fn serve(server: &Server, context: &Context) -> Answer {
     match parts.as_slice() {
         ["api"] | ["apis"] => {
             let core = parts == ["api"];
-            let form = media::negotiate(context.header(ACCEPT), DISCOVERY)?;
+            let form = media::negotiate(context.header(ACCEPT), Offer::Discovery)?;
             let groups: Vec<_> = groups.into_iter().filter(|(group, _)| group.is_empty() == core).collect();
             if form.view == View::Discovery {
                 let document = discovery::aggregated(&groups, endpoints.resources());
+                if form.encoding == Encoding::Protobuf {
+                    let body = tricorn_schema::protobuf::encode(&document).map_err(Status::internal)?;
+                    return Ok(tagged_bytes(context, body, AGGREGATED_PROTOBUF));
+                }
                 return Ok(tagged(context, &document, AGGREGATED));
             }
             let document = if core { discovery::api_versions(&address(server)) } else { discovery::api_group_list(&groups) };
@@ -96,7 +102,7 @@ pub(crate) fn tagged_bytes(context: &Context, bytes: Vec<u8>, media: &'static st
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("public"));
-    headers.insert(VARY, HeaderValue::from_static("Accept"));
+    headers.append(VARY, HeaderValue::from_static("Accept"));
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         headers.insert(ETAG, tag);
     }

@@ -2,6 +2,7 @@
 
 use crate::custom::CustomKind;
 use serde_json::{Value, json};
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tricorn_meta::{FieldError, GroupVersionKind, GroupVersionResource, Timestamp, gvk};
@@ -347,12 +348,29 @@ impl Endpoints {
                 None => groups.push((&endpoint.group, vec![&endpoint.version])),
             }
         }
+        groups.iter_mut().for_each(|(_, versions)| versions.sort_by_key(|version| preference(version)));
         groups
     }
 
     pub(crate) fn resources(&self) -> impl Iterator<Item = &Resource> + Clone {
         self.in_order.iter().map(|endpoint| &endpoint.resource)
     }
+}
+
+/// Puts versions in the order of preference: stable, beta, alpha, newer before older; names of another form come last.
+fn preference(version: &str) -> (u8, Reverse<u64>, Reverse<u64>, &str) {
+    let other = (3, Reverse(0), Reverse(0), version);
+    let number = |text: &str| text.parse::<u64>().ok();
+    let Some(rest) = version.strip_prefix('v') else { return other };
+    let end = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
+    let Some(major) = number(&rest[..end]) else { return other };
+    let (stage, minor) = match &rest[end..] {
+        "" => (0, Some(0)),
+        rest if rest.starts_with("beta") => (1, number(&rest[4..])),
+        rest if rest.starts_with("alpha") => (2, number(&rest[5..])),
+        _ => return other,
+    };
+    minor.map_or(other, |minor| (stage, Reverse(major), Reverse(minor), ""))
 }
 
 /// Whether a built-in resource has this path already.
@@ -374,5 +392,17 @@ impl Endpoint {
         self.custom_definition()
             .map(|(name, definition)| crate::discovery::hash(format!("{name}{definition}").as_bytes()))
             .unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_preferred_as_upstream_prefers_them() {
+        let mut versions = vec!["foo10", "v1beta1", "v10", "v2", "v3beta1", "v11alpha2", "v11beta2", "foo1", "v12alpha1"];
+        versions.sort_by_key(|version| preference(version));
+        assert_eq!(versions, ["v10", "v2", "v11beta2", "v3beta1", "v1beta1", "v12alpha1", "v11alpha2", "foo1", "foo10"]);
     }
 }

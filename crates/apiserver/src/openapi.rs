@@ -3,10 +3,9 @@
 use crate::Answer;
 use crate::context::Context;
 use crate::discovery::{hash, tagged, tagged_bytes};
-use crate::media;
+use crate::media::{self, Offer};
 use crate::respond;
 use crate::server::Server;
-use http::StatusCode;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 use tricorn_meta::Status;
@@ -22,7 +21,7 @@ static DEFINITIONS: LazyLock<Map<String, Value>> = LazyLock::new(openapi::descri
 
 pub(crate) fn v2(server: &Server, context: &Context) -> Answer {
     let accept = context.header(http::header::ACCEPT);
-    let form = media::negotiate(accept, media::PLAIN);
+    let form = media::negotiate(accept, Offer::Text);
     let protobuf = form.is_err() && accept.contains(PROTOBUF);
     if !protobuf {
         form?;
@@ -54,7 +53,7 @@ pub(crate) fn v3(server: &Server, context: &Context) -> Answer {
                 paths.insert(name.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{name}?hash={hash}")}));
             }
         }
-        return respond::value(context, StatusCode::OK, &json!({"paths": paths}));
+        return respond::json_document(context, &json!({"paths": paths}));
     }
     let (group, version) = match path.split('/').collect::<Vec<_>>().as_slice() {
         ["api", version] => ("", *version),
@@ -64,7 +63,7 @@ pub(crate) fn v3(server: &Server, context: &Context) -> Answer {
     if !endpoints.resources().any(|resource| resource.group == group && resource.version == version) {
         return Err(Status::path_not_found());
     }
-    media::negotiate(context.header(http::header::ACCEPT), media::PLAIN)?;
+    media::negotiate(context.header(http::header::ACCEPT), Offer::Text)?;
     let custom = custom_definitions(server);
     let document = if custom.is_empty() {
         openapi::v3(group, version, &DEFINITIONS, endpoints.resources())

@@ -113,25 +113,44 @@ pub(crate) fn settle(target: Target<'_>, value: &mut Value) -> Result<(), Status
     Ok(())
 }
 
-/// Takes out what the kind does not know, as loudly as the client asked, and refuses what has the wrong JSON type.
-pub(crate) fn prune(context: &Context, endpoint: &Endpoint, parameters: &WriteParameters, value: &mut Value) -> Result<(), Status> {
-    let unknown = endpoint.prune(value);
-    let complaint = |path: &String| format!("unknown field \"{path}\"");
+/// Takes out what the kind does not know, as loudly as the client asked, and refuses what has the wrong JSON type. `twice` has the complaints of what
+/// the document says twice.
+pub(crate) fn prune(
+    context: &Context,
+    endpoint: &Endpoint,
+    parameters: &WriteParameters,
+    value: &mut Value,
+    twice: Vec<String>,
+) -> Result<(), Status> {
+    let complaints = endpoint.prune(value).iter().map(|path| unknown_field(path)).chain(twice).collect();
+    complain(context, parameters, &endpoint.kind, &endpoint.version, complaints)?;
+    endpoint.mismatch(value).map_or(Ok(()), |text| Err(Status::bad_request(text)))
+}
+
+/// The complaint of a field that the kind does not know.
+pub(crate) fn unknown_field(path: &str) -> String {
+    format!("unknown field \"{path}\"")
+}
+
+/// Says what is not right with the fields of a document, as loudly as the client asked.
+pub(crate) fn complain(
+    context: &Context,
+    parameters: &WriteParameters,
+    kind: &str,
+    version: &str,
+    complaints: Vec<String>,
+) -> Result<(), Status> {
     match parameters.field_validation {
-        _ if unknown.is_empty() => {}
+        _ if complaints.is_empty() => {}
         FieldValidation::Ignore => {}
-        FieldValidation::Warn => unknown.iter().for_each(|path| context.warn(complaint(path))),
+        FieldValidation::Warn => complaints.into_iter().for_each(|complaint| context.warn(complaint)),
         FieldValidation::Strict => {
-            let all: Vec<_> = unknown.iter().map(complaint).collect();
-            let (kind, version) = (&endpoint.kind, endpoint.api_version());
-            let last = version.rsplit('/').next().unwrap_or_default();
-            return Err(Status::bad_request(format!(
-                "{kind} in version {last:?} cannot be handled as a {kind}: strict decoding error: {}",
-                all.join(", ")
-            )));
+            let all = complaints.join(", ");
+            let message = format!("{kind} in version {version:?} cannot be handled as a {kind}: strict decoding error: {all}");
+            return Err(Status::bad_request(message));
         }
     }
-    endpoint.mismatch(value).map_or(Ok(()), |text| Err(Status::bad_request(text)))
+    Ok(())
 }
 
 impl Server {
@@ -145,6 +164,9 @@ impl Server {
         stamp::create(&mut value, stamp::now());
         endpoint.default(&mut value);
         endpoint.prepare_for_create(&mut value);
+        if (endpoint.group.as_str(), endpoint.kind.as_str()) == ("certificates.k8s.io", "CertificateSigningRequest") {
+            stamp::requester(&mut value, &write.context.user);
+        }
         let base = if stamp::text(&value, "name").is_empty() { stamp::text(&value, "generateName").to_owned() } else { String::new() };
         for attempt in 1.. {
             let mut value = value.clone();

@@ -2,8 +2,9 @@
 
 use crate::Answer;
 use crate::context::Context;
+use crate::encoded::{self, Shown};
 use crate::endpoint::Endpoint;
-use crate::media::{self, Encoding, Form, OBJECTS, PLAIN, View};
+use crate::media::{self, Encoding, Form, Offer, View};
 use crate::stamp;
 use crate::table::{self, Include};
 use axum::body::Body;
@@ -20,24 +21,45 @@ use tricorn_registry::{Listing, Object};
 /// Answers from this size on are compressed for clients that take gzip.
 const GZIP_FROM_BYTES: usize = 128 << 10;
 
-/// The form for an object, a list or a watch.
-pub(crate) fn object_form(context: &Context) -> Result<Form, Status> {
-    let mut form = media::negotiate(context.header(ACCEPT), OBJECTS)?;
+/// The form for an object or a list.
+fn object_form(context: &Context, offer: Offer) -> Result<Form, Status> {
+    with_include(context, media::negotiate(context.header(ACCEPT), offer)?)
+}
+
+/// Whether there is a form for the answer: asked before anything is done, so that nothing is done for who cannot be answered.
+pub(crate) fn check_acceptable(context: &Context, endpoint: &Endpoint) -> Result<(), Status> {
+    media::negotiate(context.header(ACCEPT), offer(endpoint)).map(drop)
+}
+
+/// The form for a watch.
+pub(crate) fn watch_form(context: &Context, endpoint: &Endpoint) -> Result<Form, Status> {
+    with_include(context, media::negotiate_stream(context.header(ACCEPT), offer(endpoint))?)
+}
+
+fn with_include(context: &Context, mut form: Form) -> Result<Form, Status> {
     if let View::Table(include) = &mut form.view {
         *include = Include::of(&context.query)?;
     }
     Ok(form)
 }
 
+fn offer(endpoint: &Endpoint) -> Offer {
+    if endpoint.is_builtin() { Offer::Objects } else { Offer::CustomObjects }
+}
+
 /// One object.
 pub(crate) fn object(context: &Context, endpoint: &Endpoint, code: StatusCode, object: &Object) -> Answer {
-    let form = object_form(context)?;
-    match form.view {
-        View::Object if form.encoding == Encoding::Json && endpoint.is_stored_version(object.value()) => {
+    let form = object_form(context, offer(endpoint))?;
+    match form.encoding {
+        Encoding::Protobuf | Encoding::Cbor => {
+            let item = encoded::item(endpoint, form, object)?;
+            let body = encoded::body(form.encoding, &Shown::object(endpoint, form.view), &item);
+            Ok(bytes(context, code, form.encoding.media(), body))
+        }
+        Encoding::Json if form.view == View::Object && endpoint.is_stored_version(object.value()) => {
             Ok(bytes(context, code, media::JSON, object.body().clone()))
         }
-        View::Object => Ok(encoded(context, code, form, &endpoint.shown(object.value()))),
-        _ => Ok(encoded(context, code, form, &viewed(endpoint, form.view, object.value()))),
+        _ => written(context, code, form, &viewed(endpoint, form.view, object.value())),
     }
 }
 
@@ -60,23 +82,28 @@ pub(crate) fn partial(object: &Value) -> Value {
     json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
 }
 
-/// A document of a built-in kind that no endpoint stores, such as a Scale, in the form for an object.
-pub(crate) fn unstored(context: &Context, code: StatusCode, document: &Value) -> Answer {
-    let form = object_form(context)?;
-    Ok(match form.view {
+/// A document of a built-in kind that no endpoint stores, such as the Scale of `endpoint`'s object, in the form for an object.
+pub(crate) fn unstored(context: &Context, endpoint: &Endpoint, code: StatusCode, document: &Value) -> Answer {
+    let form = object_form(context, offer(endpoint))?;
+    match form.view {
         View::Table(include) => {
             let shown = table::unstored(document, include, version_of(document), stamp::now());
-            encoded(context, code, form, &shown)
+            written(context, code, form, &shown)
         }
-        View::Metadata => encoded(context, code, form, &partial(document)),
-        _ => encoded(context, code, form, document),
-    })
+        View::Metadata => written(context, code, form, &partial(document)),
+        _ => written(context, code, form, document),
+    }
 }
 
 /// A list, or a page of one.
 pub(crate) fn list(context: &Context, endpoint: &Endpoint, listing: &Listing) -> Answer {
-    let form = object_form(context)?;
+    let form = object_form(context, offer(endpoint))?;
     let metadata = list_metadata(listing);
+    if matches!(form.encoding, Encoding::Protobuf | Encoding::Cbor) {
+        let items: Result<Vec<Bytes>, Status> = listing.objects.iter().map(|object| encoded::item(endpoint, form, object)).collect();
+        let body = encoded::list(form.encoding, &Shown::list(endpoint, form.view), &metadata, &items?)?;
+        return Ok(bytes(context, StatusCode::OK, form.encoding.media(), body));
+    }
     if form == Form::JSON && listing.objects.iter().all(|object| endpoint.is_stored_version(object.value())) {
         return Ok(bytes(context, StatusCode::OK, media::JSON, concatenated(endpoint, &metadata, listing)));
     }
@@ -92,7 +119,7 @@ pub(crate) fn list(context: &Context, endpoint: &Endpoint, listing: &Listing) ->
             "items": values.into_iter().map(|value| endpoint.shown(value)).collect::<Vec<_>>(),
         }),
     };
-    Ok(encoded(context, StatusCode::OK, form, &answer))
+    written(context, StatusCode::OK, form, &answer)
 }
 
 fn list_metadata(listing: &Listing) -> Value {
@@ -127,26 +154,43 @@ fn concatenated(endpoint: &Endpoint, metadata: &Value, listing: &Listing) -> Byt
     out.into()
 }
 
-/// Any other document.
+/// Any other document of the API's types.
 pub(crate) fn value(context: &Context, code: StatusCode, value: &Value) -> Answer {
-    let form = media::negotiate(context.header(ACCEPT), PLAIN)?;
-    Ok(encoded(context, code, form, value))
+    written(context, code, media::negotiate(context.header(ACCEPT), Offer::Plain)?, value)
 }
 
-fn encoded(context: &Context, code: StatusCode, form: Form, value: &Value) -> Response<Body> {
-    match form.encoding {
+/// A Status in the place of an object, where a client may have asked for a view of one.
+pub(crate) fn status(context: &Context, code: StatusCode, status: &Status) -> Answer {
+    let encoding = media::negotiate(context.header(ACCEPT), Offer::Objects)?.encoding;
+    written(context, code, Form { encoding, view: View::Object }, &status.to_json())
+}
+
+/// A document that is none of the API's types, and is JSON whatever the client would like.
+pub(crate) fn json_document(context: &Context, value: &Value) -> Answer {
+    written(context, StatusCode::OK, Form::JSON, value)
+}
+
+fn written(context: &Context, code: StatusCode, form: Form, value: &Value) -> Answer {
+    Ok(bytes(context, code, form.encoding.media(), document(form.encoding, value)?))
+}
+
+/// A whole document in an encoding.
+fn document(encoding: Encoding, value: &Value) -> Result<Bytes, Status> {
+    Ok(match encoding {
         Encoding::Json => {
-            let mut text = serde_json::to_vec(value).unwrap_or_default();
+            let mut text = serde_json::to_vec(value).map_err(Status::internal)?;
             text.push(b'\n');
-            bytes(context, code, media::JSON, text.into())
+            text.into()
         }
-        Encoding::Yaml => bytes(context, code, media::YAML, serde_yaml_ng::to_string(value).unwrap_or_default().into()),
-    }
+        Encoding::Yaml => serde_yaml_ng::to_string(value).map_err(Status::internal)?.into(),
+        Encoding::Protobuf | Encoding::Cbor => encoded::body(encoding, &Shown::of(value), &encoded::value_item(encoding, value)?),
+    })
 }
 
 /// Bytes, compressed where that pays and the client takes it.
 pub(crate) fn bytes(context: &Context, code: StatusCode, media: &'static str, body: Bytes) -> Response<Body> {
-    let gzip = body.len() >= GZIP_FROM_BYTES && context.header(ACCEPT_ENCODING).contains("gzip");
+    let accepted = context.header(ACCEPT_ENCODING).split(',').any(|coding| coding.trim() == "gzip");
+    let gzip = accepted && body.len() >= GZIP_FROM_BYTES;
     let body = if gzip { compressed(&body) } else { Some(body.clone()) }.map_or((body, false), |done| (done, gzip));
     let mut response = Response::new(Body::from(body.0));
     *response.status_mut() = code;
@@ -178,13 +222,13 @@ pub(crate) fn text(code: StatusCode, body: impl Into<Body>) -> Response<Body> {
 /// A refusal.
 pub(crate) fn refusal(context: Option<&Context>, status: &Status) -> Response<Body> {
     let accept = context.map_or("", |context| context.header(ACCEPT));
-    let form = media::negotiate(accept, PLAIN).unwrap_or(Form::JSON);
-    let body = status.to_json();
-    let (media, text) = match form.encoding {
-        Encoding::Json => (media::JSON, serde_json::to_string(&body).unwrap_or_default() + "\n"),
-        Encoding::Yaml => (media::YAML, serde_yaml_ng::to_string(&body).unwrap_or_default()),
+    let form = media::negotiate(accept, Offer::Plain).unwrap_or(Form::JSON);
+    let answer = status.to_json();
+    let (media, body) = match document(form.encoding, &answer) {
+        Ok(body) => (form.encoding.media(), body),
+        Err(_) => (media::JSON, answer.to_string().into()),
     };
-    let mut response = Response::new(Body::from(text));
+    let mut response = Response::new(Body::from(body));
     *response.status_mut() = StatusCode::from_u16(status.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
@@ -194,3 +238,6 @@ pub(crate) fn refusal(context: Option<&Context>, status: &Status) -> Response<Bo
     }
     response
 }
+
+#[cfg(test)]
+mod tests;

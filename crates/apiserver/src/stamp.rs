@@ -1,8 +1,8 @@
 //! What the server itself writes into metadata.
 
 use rand::Rng;
-use serde_json::{Map, Value};
-use tricorn_meta::Timestamp;
+use serde_json::{Map, Value, json};
+use tricorn_meta::{Timestamp, UserInfo};
 
 /// Letters and digits that spell no words.
 const SUFFIX_LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -25,6 +25,20 @@ pub(crate) fn generated_name(base: &str) -> String {
         name.push(char::from(SUFFIX_LETTERS[random.random_range(0..SUFFIX_LETTERS.len())]));
     }
     name
+}
+
+/// Writes into a request for a certificate who makes it: nobody may ask in another's name.
+pub(crate) fn requester(value: &mut Value, user: &UserInfo) {
+    let Some(spec) = value.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    for (field, of) in
+        [("username", json!(user.name)), ("uid", json!(user.uid)), ("groups", json!(user.groups)), ("extra", json!(user.extra))]
+    {
+        let empty = of.as_str().is_some_and(str::is_empty) || of.as_array().is_some_and(Vec::is_empty) || of == json!({});
+        match empty {
+            true => spec.shift_remove(field),
+            false => spec.insert(field.to_owned(), of),
+        };
+    }
 }
 
 /// metadata, made if it is not there.

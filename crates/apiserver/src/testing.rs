@@ -6,7 +6,7 @@ use crate::config::ApiServerConfig;
 use crate::server::Server;
 use axum::body::Body;
 use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr};
@@ -52,15 +52,19 @@ impl World {
         self.store.shutdown().await.unwrap();
     }
 
-    /// A request of a superuser; the body of the answer may go on.
+    /// A request of a superuser with headers and a body of any kind; the body of the answer may go on.
+    pub(crate) async fn request(&self, request: http::request::Builder, body: impl Into<Body>) -> Response<Body> {
+        let caller = Caller::Local { user: Arc::new(UserInfo::new("admin", ["system:masters"])), fence: None };
+        within(chain::handle(self.server.clone(), request.body(body.into()).unwrap(), caller)).await
+    }
+
+    /// The same with a body of JSON, or none.
     pub(crate) async fn send(&self, method: Method, path: &str, accept: &str, body: Option<(&str, &Value)>) -> (StatusCode, Body) {
         let mut request = Request::builder().method(method).uri(path).header(ACCEPT, accept);
         if let Some((media, _)) = body {
             request = request.header(CONTENT_TYPE, media);
         }
-        let request = request.body(body.map_or_else(Body::empty, |(_, value)| Body::from(value.to_string()))).unwrap();
-        let caller = Caller::Local { user: Arc::new(UserInfo::new("admin", ["system:masters"])), fence: None };
-        let response = within(chain::handle(self.server.clone(), request, caller)).await;
+        let response = self.request(request, body.map_or_else(Body::empty, |(_, value)| Body::from(value.to_string()))).await;
         (response.status(), response.into_body())
     }
 

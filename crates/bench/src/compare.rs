@@ -66,25 +66,30 @@ pub async fn run(args: &CompareArgs, progress: &ProgressBar) -> Result<Compariso
     std::fs::create_dir_all(&args.etcd_dir).with_context(|| format!("make {}", args.etcd_dir.display()))?;
     progress.set_message("starting etcd");
     let etcd = EtcdCluster::start(&args.etcd, &[], &args.etcd_dir, args.etcd_members.max(1)).await?;
-    let theirs = etcd.target();
-    let rounds = args.rounds.max(1);
+    let compared = between(&args.load, &args.target, &etcd.target(), args.rounds, progress).await;
+    progress.finish_and_clear();
+    compared
+}
+
+/// Runs the loads against both, in turns.
+pub async fn between(load: &Load, ours: &Target, etcd: &Target, rounds: usize, progress: &ProgressBar) -> Result<Comparison> {
+    let rounds = rounds.max(1);
     let mut pairs = Vec::new();
-    for workload in &args.load.workloads {
-        let (mut ours, mut others) = (Vec::new(), Vec::new());
+    for workload in &load.workloads {
+        let (mut our_runs, mut etcd_runs) = (Vec::new(), Vec::new());
         for round in 0..rounds {
-            progress.set_message(format!("{}, round {} of {rounds}", workload.name(), round + 1));
+            progress.set_message(format!("{}, round {} of {rounds}", load.title(*workload), round + 1));
             // Whoever goes first differs from round to round.
             if round % 2 == 0 {
-                ours.push(args.load.run(*workload, &args.target).await.context("our servers")?);
-                others.push(args.load.run(*workload, &theirs).await.context("etcd")?);
+                our_runs.push(load.run(*workload, ours).await.context("our servers")?);
+                etcd_runs.push(load.run(*workload, etcd).await.context("etcd")?);
             } else {
-                others.push(args.load.run(*workload, &theirs).await.context("etcd")?);
-                ours.push(args.load.run(*workload, &args.target).await.context("our servers")?);
+                etcd_runs.push(load.run(*workload, etcd).await.context("etcd")?);
+                our_runs.push(load.run(*workload, ours).await.context("our servers")?);
             }
         }
-        pairs.push(Pair { ours: median(&ours), etcd: median(&others) });
+        pairs.push(Pair { ours: median(&our_runs), etcd: median(&etcd_runs) });
     }
-    progress.finish_and_clear();
     Ok(Comparison { pairs, rounds })
 }
 

@@ -38,21 +38,41 @@ pub struct Load {
     /// Operations (for watch: writes) of each load, instead of a duration
     #[arg(long)]
     pub total: Option<u64>,
+    /// Operations a second of all clients together, instead of as many as the servers take. Times then count from when an operation was
+    /// due, so that those are seen which had to wait for others
+    #[arg(long)]
+    pub rate: Option<u64>,
 }
 
 impl Load {
+    /// The name of a load in reports: with its size where that is not the usual one.
+    pub fn title(&self, workload: Workload) -> String {
+        let mut title = workload.name().to_owned();
+        if workload != Workload::Watch && self.clients != 64 {
+            title += &format!(" c{}", self.clients);
+        }
+        if self.value_size != 256 {
+            title += &format!(" {}B", self.value_size);
+        }
+        if let Some(rate) = self.rate {
+            title += &format!(" {rate}/s");
+        }
+        title
+    }
+
     fn shape(&self) -> Shape {
         let until = self.total.map_or(Until::Elapsed(Duration::from_secs(self.duration)), Until::Total);
-        Shape { clients: self.clients.max(1), keys: self.keys.max(1), value_bytes: self.value_size, until }
+        Shape { clients: self.clients.max(1), keys: self.keys.max(1), value_bytes: self.value_size, until, rate: self.rate }
     }
 
     /// Runs one of the loads against `target`.
     pub async fn run(&self, workload: Workload, target: &Target) -> Result<Measurement> {
         let channels = target.connect(self.connections).await?;
-        match workload {
+        let measured = match workload {
             Workload::Watch => watch::run(&channels, &target.pids, self.watchers, self.shape()).await,
             other => workload::run(other, &channels, &target.pids, self.shape()).await,
-        }
+        };
+        Ok(Measurement { workload: self.title(workload), ..measured? })
     }
 }
 

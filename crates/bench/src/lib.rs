@@ -3,9 +3,11 @@
 //! APIs and by what the kernel says of their processes; it must never know the store or any other room of the house.
 
 pub mod api;
+pub mod calm;
 pub mod compare;
 mod connect;
 mod etcd;
+pub mod failover;
 pub mod kv;
 mod measure;
 mod process;
@@ -15,5 +17,5 @@ mod workload;
 
 pub use connect::Target;
 pub use etcd::EtcdCluster;
-pub use measure::Measurement;
+pub use measure::{Measurement, at_share};
 pub use workload::Workload;

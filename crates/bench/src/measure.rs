@@ -80,6 +80,7 @@ impl Run {
         #[allow(clippy::cast_precision_loss)]
         let count = operations as f64;
         let cpu = self.before.zip(after).map(|(before, after)| after.cpu.saturating_sub(before.cpu));
+        let millis = |share| at_share(&tally.times, share).map_or(0.0, |micros| f64::from(micros) / 1000.0);
         Measurement {
             workload: workload.to_owned(),
             operations: operations as u64,
@@ -87,20 +88,20 @@ impl Run {
             first_error: tally.first_error,
             seconds,
             per_second: count / seconds.max(1e-9),
-            p50_ms: at_share(&tally.times, 0.50),
-            p99_ms: at_share(&tally.times, 0.99),
-            max_ms: at_share(&tally.times, 1.0),
+            p50_ms: millis(0.50),
+            p99_ms: millis(0.99),
+            max_ms: millis(1.0),
             cpu_us_per_operation: cpu.filter(|_| operations > 0).map(|cpu| cpu.as_secs_f64() * 1e6 / count),
             rss_bytes: after.map(|usage| usage.rss_bytes),
         }
     }
 }
 
-/// The time in milliseconds that this share of the sorted operations does not exceed.
+/// The value that this share of all, which are sorted, does not exceed; none of nothing.
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn at_share(sorted: &[u32], share: f64) -> f64 {
+pub fn at_share<T: Copy>(sorted: &[T], share: f64) -> Option<T> {
     let rank = (share * sorted.len() as f64).ceil() as usize;
-    sorted.get(rank.max(1) - 1).map_or(0.0, |micros| f64::from(*micros) / 1000.0)
+    sorted.get(rank.max(1) - 1).copied()
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use tricorn_proto::etcdserverpb::watch_request::RequestUnion;
 use tricorn_proto::etcdserverpb::{PutRequest, WatchCreateRequest, WatchRequest, WatchResponse};
 
 use crate::measure::{Measurement, Run, Tally};
-use crate::workload::{Budget, Shape, key, value};
+use crate::workload::{Budget, Pace, Shape, key, value};
 
 /// Clients that write at once: enough to keep the servers busy, few enough that the watches are the load.
 const WRITERS: usize = 8;
@@ -35,7 +35,7 @@ pub(crate) async fn run(channels: &[Channel], pids: &[u32], watchers: usize, sha
     let budget = Arc::new(Budget::new(shape.until));
     let mut writers = JoinSet::new();
     for (number, channel) in channels.iter().cycle().take(WRITERS).enumerate() {
-        writers.spawn(write(KvClient::new(channel.clone()), number as u64, epoch, budget.clone(), shape.value_bytes));
+        writers.spawn(write(KvClient::new(channel.clone()), number, epoch, budget.clone(), shape));
     }
     let (told, wanted) = tokio::sync::watch::channel(None);
     let mut readers = JoinSet::new();
@@ -68,10 +68,12 @@ async fn open(channel: Channel) -> Result<Streaming<WatchResponse>> {
     Ok(stream)
 }
 
-async fn write(mut kv: KvClient<Channel>, number: u64, epoch: Instant, budget: Arc<Budget>, value_bytes: usize) -> Result<u64, Status> {
-    let (key, padding) = (key(PREFIX, number), value(value_bytes.saturating_sub(8)));
+async fn write(mut kv: KvClient<Channel>, number: usize, epoch: Instant, budget: Arc<Budget>, shape: Shape) -> Result<u64, Status> {
+    let (key, padding) = (key(PREFIX, number as u64), value(shape.value_bytes.saturating_sub(8)));
     let mut written = 0;
+    let mut pace = Pace::new(shape.rate, number, WRITERS);
     while budget.take() {
+        pace.due().await;
         kv.put(PutRequest { key: key.clone(), value: stamped(epoch, &padding), ..PutRequest::default() }).await?;
         written += 1;
     }

@@ -21,17 +21,24 @@ mod namespace;
 mod nodeipam;
 mod nodelifecycle;
 mod podgc;
+mod protection;
 mod replicas;
 mod rootca;
 mod serviceaccount;
 mod statefulset;
+
+use futures::future::BoxFuture;
 
 pub use context::{Config, Context};
 
 use supervise::Supervisor;
 
 /// Runs every controller until `context.shutdown` is cancelled. One that fails is started again after a pause.
-pub async fn run(context: Context) {
+pub fn run(context: Context) -> BoxFuture<'static, ()> {
+    Box::pin(run_all(context))
+}
+
+async fn run_all(context: Context) {
     let mut all = Supervisor::new(context);
     all.start("namespace", namespace::run);
     all.start("serviceaccount", serviceaccount::run);
@@ -46,6 +53,7 @@ pub async fn run(context: Context) {
     all.start("taint-eviction", nodelifecycle::evict::run);
     all.start("pod-garbage-collector", podgc::run);
     all.start("garbage-collector", garbage::run);
+    all.start("storage-protection", protection::run);
     all.start("daemonset", daemonset::run);
     all.start("job", job::run);
     all.start("ttl-after-finished", job::ttl::run);

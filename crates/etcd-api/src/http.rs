@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{HeaderMap, StatusCode, header};
 use serde_json::json;
-use tricorn_proto::etcdserverpb::RangeRequest;
+use tricorn_proto::etcdserverpb::{AlarmType, RangeRequest};
 use tricorn_store::{Error, Store};
 
 use crate::config::{ETCD_CLUSTER_VERSION, ETCD_VERSION};
@@ -80,8 +80,12 @@ fn query_values(query: Option<&str>, name: &str) -> Vec<String> {
 
 async fn health(State(endpoints): State<Endpoints>, RawQuery(query): RawQuery) -> Response {
     let serializable = query_values(query.as_deref(), "serializable").iter().any(|value| value == "true");
+    let excluded = query_values(query.as_deref(), "exclude");
     let store = &endpoints.shared.store;
-    let reason = if store.leadership().borrow().leader.is_none() && !serializable {
+    let alarm = store.alarms().iter().map(|alarm| alarm.alarm().as_str_name()).find(|alarm| excluded.iter().all(|name| name != alarm));
+    let reason = if let Some(alarm) = alarm {
+        format!("ALARM {alarm}")
+    } else if store.leadership().borrow().leader.is_none() && !serializable {
         "RAFT NO LEADER".to_owned()
     } else {
         let read = if serializable { serializable_read(store).await } else { linearizable_read(store).await };
@@ -148,6 +152,9 @@ async fn run_check(store: &Store, check: &str) -> Result<(), String> {
         "serializable_read" => serializable_read(store).await,
         "linearizable_read" => linearizable_read(store).await,
         "non_learner" if store.status().is_learner => Err("this member is a learner".to_owned()),
+        "data_corruption" if store.alarms().iter().any(|alarm| alarm.alarm() == AlarmType::Corrupt) => {
+            Err("alarm activated: CORRUPT".to_owned())
+        }
         // The store refuses to start or go on with damaged data; while it runs, it has found none.
         _ => Ok(()),
     }

@@ -7,7 +7,7 @@ use tricorn_proto::etcdserverpb::kv_server::Kv;
 use tricorn_proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use tricorn_proto::etcdserverpb::{
     CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse, RangeRequest, RangeResponse,
-    RangeStreamResponse, TxnRequest, TxnResponse,
+    RangeStreamResponse, ResponseHeader, TxnRequest, TxnResponse,
 };
 use tricorn_proto::mvccpb::KeyValue;
 use tricorn_store::Store;
@@ -63,8 +63,8 @@ struct Pages {
     /// What is still to be read; its limit is the client's, less what has been sent. 0: no limit.
     rest: RangeRequest,
     page_keys: i64,
-    /// Keys in the whole range, known from the first page.
-    count: Option<i64>,
+    /// Header and keys in the whole range, as the first page has them.
+    first: Option<(Option<ResponseHeader>, i64)>,
     done: bool,
 }
 
@@ -75,7 +75,7 @@ impl Pages {
         if sorted || filtered.iter().any(|bound| *bound != 0) {
             return Err(Status::unimplemented("etcdserver: range stream takes neither a sort order nor revision filters"));
         }
-        Ok(Self { store, rest: request, page_keys: FIRST_CHUNK_KEYS, count: None, done: false })
+        Ok(Self { store, rest: request, page_keys: FIRST_CHUNK_KEYS, first: None, done: false })
     }
 
     async fn next(mut self) -> Result<Option<(RangeStreamResponse, Self)>, Status> {
@@ -85,14 +85,15 @@ impl Pages {
         let mut page = self.rest.clone();
         page.limit = if self.rest.limit > 0 { self.rest.limit.min(self.page_keys) } else { self.page_keys };
         let mut found = self.store.range(page).await.map_err(|error| status_of(&error))?;
-        let count = *self.count.get_or_insert(found.count);
+        // The stream is one read: who goes on from its revision, as a watch does, must miss nothing that was written between its pages.
+        let (header, count) = *self.first.get_or_insert((found.header, found.count));
         let sent = i64::try_from(found.kvs.len()).unwrap_or(i64::MAX);
         let limit_reached = self.rest.limit > 0 && self.rest.limit <= sent;
         match found.kvs.last() {
             Some(last) if found.more && !limit_reached => {
                 self.adapt(&found.kvs);
                 // Later pages read what the first one saw; the barrier has been passed.
-                self.rest.revision = found.header.as_ref().map_or(self.rest.revision, |header| self.pin(header.revision));
+                self.rest.revision = header.as_ref().map_or(self.rest.revision, |header| self.pin(header.revision));
                 self.rest.serializable = true;
                 self.rest.key = after(&last.key);
                 self.rest.limit = if self.rest.limit > 0 { self.rest.limit - sent } else { 0 };
@@ -100,7 +101,7 @@ impl Pages {
             }
             _ => {
                 self.done = true;
-                found.count = count;
+                (found.header, found.count) = (header, count);
             }
         }
         Ok(Some((RangeStreamResponse { range_response: Some(found) }, self)))

@@ -20,11 +20,15 @@ mod lock;
 mod maintenance;
 mod metrics;
 mod observe;
+mod outbox;
+mod quota;
 mod server;
 mod shared;
 mod snapshot_file;
 mod tokens;
+mod unary;
 mod watch;
+mod watch_codec;
 mod watch_session;
 
 pub use config::{ETCD_CLUSTER_VERSION, ETCD_VERSION, EtcdApiConfig};

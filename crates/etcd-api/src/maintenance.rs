@@ -24,7 +24,9 @@ impl Maintenance for Shared {
 
     async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         self.admit(&request)?.require_user().await.map_err(|error| status_of(&error))?;
-        let now = self.store.status();
+        let mut now = self.store.status();
+        let alarms = self.store.alarms();
+        now.errors.extend(alarms.iter().map(|alarm| format!("memberID:{} alarm:{} ", alarm.member_id, alarm.alarm().as_str_name())));
         let size = i64::try_from(now.db_size).unwrap_or(i64::MAX);
         Ok(Response::new(StatusResponse {
             header: Some(self.store.header()),

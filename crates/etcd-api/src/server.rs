@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
+use futures::future::BoxFuture;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -22,13 +22,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
-use tower::{Service, ServiceExt};
+use tower::ServiceExt;
 use tricorn_proto::etcdserverpb::auth_server::AuthServer;
 use tricorn_proto::etcdserverpb::cluster_server::ClusterServer;
 use tricorn_proto::etcdserverpb::kv_server::KvServer;
 use tricorn_proto::etcdserverpb::lease_server::LeaseServer;
 use tricorn_proto::etcdserverpb::maintenance_server::MaintenanceServer;
-use tricorn_proto::etcdserverpb::watch_server::WatchServer;
+use tricorn_proto::tricornpb::quota_server::QuotaServer;
 use tricorn_proto::v3electionpb::election_server::ElectionServer;
 use tricorn_proto::v3lockpb::lock_server::LockServer;
 use tricorn_store::Store;
@@ -40,7 +40,10 @@ use crate::error::ServeError;
 use crate::gateway;
 use crate::http::{Endpoints, routes};
 use crate::metrics::Metrics;
+use crate::outbox::outbox;
 use crate::shared::{ClientName, Shared};
+use crate::unary::{Call, Either};
+use crate::watch::WatchDoor;
 
 /// A client that has not finished its TLS handshake after this long is let go.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -73,7 +76,11 @@ impl EtcdApi {
 }
 
 /// Opens the door: listens at once, serves until `shutdown` is cancelled. Dropping what is returned cuts everybody off.
-pub async fn serve(store: Store, config: EtcdApiConfig, shutdown: CancellationToken) -> Result<EtcdApi, ServeError> {
+pub fn serve(store: Store, config: EtcdApiConfig, shutdown: CancellationToken) -> BoxFuture<'static, Result<EtcdApi, ServeError>> {
+    Box::pin(open(store, config, shutdown))
+}
+
+async fn open(store: Store, config: EtcdApiConfig, shutdown: CancellationToken) -> Result<EtcdApi, ServeError> {
     let config = Arc::new(config);
     let shared =
         Shared { store, tokens: config.tokens.clone(), config: config.clone(), stop: shutdown.clone(), background: TaskTracker::new() };
@@ -106,6 +113,7 @@ pub async fn serve(store: Store, config: EtcdApiConfig, shutdown: CancellationTo
         }
         let door = Door {
             app: app.clone(),
+            short: bound.then(|| shared.clone()),
             tls: tls.clone(),
             config: config.clone(),
             metrics: metrics.clone(),
@@ -125,10 +133,11 @@ fn largest_message(config: &EtcdApiConfig) -> usize {
 fn grpc_routes(shared: &Shared) -> Routes {
     let largest = largest_message(&shared.config);
     Routes::new(KvServer::new(shared.clone()).max_decoding_message_size(largest))
-        .add_service(WatchServer::new(shared.clone()))
+        .add_service(WatchDoor::new(shared.clone()))
         .add_service(LeaseServer::new(shared.clone()))
         .add_service(ClusterServer::new(shared.clone()))
         .add_service(MaintenanceServer::new(shared.clone()))
+        .add_service(QuotaServer::new(shared.clone()))
         .add_service(AuthServer::new(shared.clone()))
         .add_service(LockServer::new(shared.clone()))
         .add_service(ElectionServer::new(shared.clone()).max_decoding_message_size(largest))
@@ -174,6 +183,8 @@ fn grpc_code(response: &Response<Body>) -> usize {
 /// One address.
 struct Door {
     app: Router,
+    /// Calls may go the short way.
+    short: Option<Shared>,
     tls: Option<TlsAcceptor>,
     config: Arc<EtcdApiConfig>,
     metrics: Arc<Metrics>,
@@ -228,34 +239,49 @@ impl Door {
         }
     }
 
-    async fn converse<S>(&self, stream: S, name: Option<ClientName>, watcher: hyper_util::server::graceful::Watcher)
+    async fn converse<S>(self: &Arc<Self>, stream: S, name: Option<ClientName>, watcher: hyper_util::server::graceful::Watcher)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let io = TokioIo::new(Counted::new(stream, self.metrics.clone()));
+        let (stream, postman) = outbox(Counted::new(stream, self.metrics.clone()));
         let mut builder = Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE);
         builder
             .http2()
             .timer(TokioTimer::new())
+            // gRPC knows no date.
+            .auto_date_header(false)
             .max_concurrent_streams(self.config.max_concurrent_streams)
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(WINDOW * 4)
             .keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(Duration::from_secs(20));
-        let app = self.app.clone();
-        let service = tower::service_fn(move |request: Request<Incoming>| {
-            let mut app = app.clone();
-            let mut request = request.map(Body::new);
+        let door = self.clone();
+        let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             if let Some(name) = &name {
                 request.extensions_mut().insert(name.clone());
             }
-            async move { Ok::<_, Infallible>(answer(&mut app, request).await) }
+            let door = door.clone();
+            async move { Ok::<_, Infallible>(door.answer(request).await) }
         });
-        let connection = builder.serve_connection(io, TowerToHyperService::new(service)).into_owned();
-        if let Err(error) = watcher.watch(connection).await {
+        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        if let Err(error) = postman.serve(watcher.watch(connection)).await {
             tracing::trace!(%error, "an etcd client's connection ended");
         }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Either> {
+        if let (Some(shared), Some(call)) = (&self.short, Call::of(&request)) {
+            let method = self.metrics.started(request.uri().path());
+            let begun = Instant::now();
+            let (response, code) = call.answer(shared, request, largest_message(&self.config)).await;
+            if let Some(method) = method {
+                self.metrics.handled(method, code as usize, begun.elapsed());
+            }
+            return response.map(Either::Short);
+        }
+        let Ok(response) = self.app.clone().oneshot(request.map(Body::new)).await;
+        response.map(Either::Long)
     }
 }
 
@@ -264,12 +290,4 @@ fn client_name(session: &rustls::ServerConnection) -> Option<ClientName> {
     let certificate = session.peer_certificates()?.first()?;
     let subject = tricorn_pki::subject(certificate).ok()?;
     Some(ClientName(subject.common_name.into()))
-}
-
-async fn answer(app: &mut Router, request: Request<Body>) -> Response<Body> {
-    let Ok(app) = ServiceExt::<Request<Body>>::ready(app).await;
-    match Service::call(app, request).await {
-        Ok(response) => response,
-        Err(never) => match never {},
-    }
 }

@@ -1,22 +1,26 @@
 //! The Watch service, and one watch on a stream: messages of the store become answers on the wire.
 
+use std::convert::Infallible;
+use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 
 use futures::FutureExt;
-use futures::stream::BoxStream;
+use futures::future::BoxFuture;
 use prost::Message;
 use tokio::sync::mpsc;
-use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tonic::server::{Grpc, NamedService, StreamingService};
 use tonic::{Request, Response, Status, Streaming};
-use tricorn_proto::etcdserverpb::watch_server::Watch;
+use tower::Service;
 use tricorn_proto::etcdserverpb::{ResponseHeader, WatchRequest, WatchResponse};
-use tricorn_proto::mvccpb::Event;
-use tricorn_store::{WatchMessage, Watcher};
+use tricorn_store::{Events, WatchMessage, Watcher};
 
 use crate::shared::{Shared, requires_leader};
+use crate::watch_codec::{Answer, WatchCodec};
 use crate::watch_session::Session;
 
 /// Answers that may wait for a client to read them, a stream. A watch that cannot put its answer here waits; the store
@@ -28,20 +32,61 @@ const BATCH_EVENTS: usize = 1024;
 const BATCH_BYTES: usize = 1 << 20;
 
 /// What goes to the client.
-pub(crate) type Outgoing = mpsc::Sender<Result<WatchResponse, Status>>;
+pub(crate) type Outgoing = mpsc::Sender<Result<Answer, Status>>;
 
-#[tonic::async_trait]
-impl Watch for Shared {
-    type WatchStream = BoxStream<'static, Result<WatchResponse, Status>>;
+/// The Watch service. It is written out here because its answers have a codec of their own.
+#[derive(Clone)]
+pub(crate) struct WatchDoor {
+    shared: Shared,
+}
 
-    async fn watch(&self, request: Request<Streaming<WatchRequest>>) -> Result<Response<Self::WatchStream>, Status> {
-        let store = self.admit(&request)?;
+impl WatchDoor {
+    pub fn new(shared: Shared) -> Self {
+        Self { shared }
+    }
+}
+
+impl NamedService for WatchDoor {
+    const NAME: &'static str = "etcdserverpb.Watch";
+}
+
+impl Service<http::Request<Body>> for WatchDoor {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        if request.uri().path() != "/etcdserverpb.Watch/Watch" {
+            return Box::pin(ready(Ok(Status::unimplemented("").into_http())));
+        }
+        let shared = self.shared.clone();
+        Box::pin(async move { Ok(Grpc::new(WatchCodec).streaming(Opened(shared), request).await) })
+    }
+}
+
+/// Opens streams.
+struct Opened(Shared);
+
+impl StreamingService<WatchRequest> for Opened {
+    type Response = Answer;
+    type ResponseStream = ReceiverStream<Result<Answer, Status>>;
+    type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;
+
+    fn call(&mut self, request: Request<Streaming<WatchRequest>>) -> Self::Future {
+        let store = match self.0.admit(&request) {
+            Ok(store) => store,
+            Err(status) => return ready(Err(status)),
+        };
         let wants_leader = requires_leader(request.metadata());
         let (out, answers) = mpsc::channel(OUTGOING);
-        let session = Session::new(self.clone(), store, out, wants_leader);
+        let session = Session::new(self.0.clone(), store, out, wants_leader);
         // Ends by itself when the client has gone, and with the server's token.
         tokio::spawn(session.run(request.into_inner()));
-        Ok(Response::new(Box::pin(ReceiverStream::new(answers).map(|answer| answer))))
+        ready(Ok(Response::new(ReceiverStream::new(answers))))
     }
 }
 
@@ -85,7 +130,7 @@ impl Pump {
             };
             let more = match message {
                 Some(WatchMessage::Events { revision, events }) => {
-                    let (revision, events) = self.gather(revision, events.to_vec(), &mut next);
+                    let (revision, events) = self.gather(revision, events, &mut next);
                     self.send_events(revision, events).await
                 }
                 Some(WatchMessage::Progress { revision }) => self.progress(revision).await,
@@ -104,13 +149,15 @@ impl Pump {
     }
 
     /// Adds the revisions that are there already, whole ones only.
-    fn gather(&mut self, mut revision: i64, mut events: Vec<Event>, next: &mut Option<WatchMessage>) -> (i64, Vec<Event>) {
-        let mut bytes: usize = events.iter().map(event_bytes).sum();
-        while events.len() < BATCH_EVENTS && bytes < BATCH_BYTES {
+    fn gather(&mut self, mut revision: i64, events: Events, next: &mut Option<WatchMessage>) -> (i64, Vec<Events>) {
+        let (mut count, mut bytes) = (events.len(), events.encoded().len());
+        let mut all = vec![events];
+        while count < BATCH_EVENTS && bytes < BATCH_BYTES {
             match self.watcher.next().now_or_never().flatten() {
-                Some(WatchMessage::Events { revision: newer, events: more }) => {
-                    bytes += more.iter().map(event_bytes).sum::<usize>();
-                    events.extend_from_slice(&more);
+                Some(WatchMessage::Events { revision: newer, events }) => {
+                    count += events.len();
+                    bytes += events.encoded().len();
+                    all.push(events);
                     revision = newer;
                 }
                 other => {
@@ -119,21 +166,22 @@ impl Pump {
                 }
             }
         }
-        (revision, events)
+        (revision, all)
     }
 
-    async fn send_events(&self, revision: i64, events: Vec<Event>) -> bool {
-        let response = WatchResponse { header: Some(self.header(revision)), watch_id: self.watch_id, events, ..WatchResponse::default() };
+    async fn send_events(&self, revision: i64, events: Vec<Events>) -> bool {
+        let own = WatchResponse { header: Some(self.header(revision)), watch_id: self.watch_id, ..WatchResponse::default() };
+        let answer = Answer { own, events };
         match self.fragment {
-            Some(limit) if response.encoded_len() >= limit => {
-                for piece in pieces(response, limit) {
-                    if self.out.send(Ok(piece)).await.is_err() {
+            Some(limit) if answer.encoded_len() >= limit => {
+                for piece in pieces(answer.into_whole(), limit) {
+                    if self.out.send(Ok(piece.into())).await.is_err() {
                         return false;
                     }
                 }
                 true
             }
-            _ => self.out.send(Ok(response)).await.is_ok(),
+            _ => self.out.send(Ok(answer)).await.is_ok(),
         }
     }
 
@@ -145,24 +193,19 @@ impl Pump {
             return true;
         }
         let response = WatchResponse { header: Some(self.header(revision)), watch_id: self.watch_id, ..WatchResponse::default() };
-        self.out.send(Ok(response)).await.is_ok()
+        self.out.send(Ok(response.into())).await.is_ok()
     }
 
     async fn end(&self, response: WatchResponse) {
         let header = Some(self.shared.store.header());
         // Whether it arrives makes no difference any more.
-        let _gone = self.out.send(Ok(WatchResponse { header, watch_id: self.watch_id, canceled: true, ..response })).await;
+        let last = WatchResponse { header, watch_id: self.watch_id, canceled: true, ..response };
+        let _gone = self.out.send(Ok(last.into())).await;
     }
 
     fn header(&self, revision: i64) -> ResponseHeader {
         ResponseHeader { revision, ..self.shared.store.header() }
     }
-}
-
-/// About the bytes of an event on the wire.
-fn event_bytes(event: &Event) -> usize {
-    let size = |kv: &Option<tricorn_proto::mvccpb::KeyValue>| kv.as_ref().map_or(0, |kv| kv.key.len() + kv.value.len() + 40);
-    size(&event.kv) + size(&event.prev_kv)
 }
 
 /// Cuts an answer so that each piece stays below `limit` where single events allow; all but the last say that more follows.
@@ -189,7 +232,7 @@ fn pieces(mut response: WatchResponse, limit: usize) -> Vec<WatchResponse> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tricorn_proto::mvccpb::KeyValue;
+    use tricorn_proto::mvccpb::{Event, KeyValue};
 
     #[test]
     fn pieces_keep_every_event_in_order_and_mark_all_but_the_last() {

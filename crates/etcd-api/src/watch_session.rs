@@ -141,7 +141,7 @@ impl Session {
             fragment: request.fragment.then_some(self.shared.config.max_request_bytes + OVERHEAD_BYTES),
         };
         let created = WatchResponse { header: Some(header), watch_id, created: true, ..WatchResponse::default() };
-        if self.out.send(Ok(created)).await.is_err() {
+        if self.out.send(Ok(created.into())).await.is_err() {
             return false;
         }
         self.watches.insert(watch_id, open);
@@ -178,7 +178,7 @@ impl Session {
             cancel_reason: reason.to_owned(),
             ..WatchResponse::default()
         };
-        self.out.send(Ok(response)).await.is_ok()
+        self.out.send(Ok(response.into())).await.is_ok()
     }
 
     /// Asks every watch how far it is; the answer goes out when all have said so.
@@ -233,7 +233,8 @@ impl Session {
 
     async fn tell_progress(&self, revision: i64) -> bool {
         let header = ResponseHeader { revision, ..self.shared.store.header() };
-        self.out.send(Ok(WatchResponse { header: Some(header), watch_id: NO_WATCH, ..WatchResponse::default() })).await.is_ok()
+        let response = WatchResponse { header: Some(header), watch_id: NO_WATCH, ..WatchResponse::default() };
+        self.out.send(Ok(response.into())).await.is_ok()
     }
 
     /// Ends the stream with an error.

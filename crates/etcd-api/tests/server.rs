@@ -72,6 +72,19 @@ async fn a_streamed_range_is_the_range() {
         assert!(chunks.iter().rev().skip(1).all(|chunk| chunk.header.is_none() && chunk.count == 0));
         assert_eq!(chunks.into_iter().flat_map(|chunk| chunk.kvs).collect::<Vec<_>>(), whole.kvs, "limit {limit}");
     }
+    // More than what can be under way at once, so that something is written between two chunks: it is not of this read.
+    for n in 0..200 {
+        let request = PutRequest { key: format!("t/{n:04}").into(), value: vec![b'x'; 100_000].into(), ..PutRequest::default() };
+        ours.store.put(request, None).await.unwrap();
+    }
+    let request = RangeRequest { key: "t/".into(), range_end: "t0".into(), ..RangeRequest::default() };
+    let mut chunks = clients.kv.range_stream(request).await.unwrap().into_inner();
+    assert!(within(chunks.next()).await.is_some());
+    let read_at = ours.store.revision();
+    ours.store.put(PutRequest { key: "t/0199".into(), ..PutRequest::default() }, None).await.unwrap();
+    let rest: Vec<_> = within(chunks.collect::<Vec<_>>()).await;
+    let last = rest.last().unwrap().as_ref().unwrap().range_response.clone().unwrap();
+    assert_eq!(last.header.unwrap().revision, read_at);
     let sorted = RangeRequest { key: "s/".into(), sort_target: SortTarget::Mod.into(), ..RangeRequest::default() };
     assert_eq!(clients.kv.range_stream(sorted).await.unwrap_err().code(), Code::Unimplemented);
     ours.stop().await;

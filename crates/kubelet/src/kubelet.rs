@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Service;
 use kube::runtime::{WatchStreamExt, reflector, watcher};
 use tokio::task::JoinSet;
@@ -33,7 +34,11 @@ impl Kubelet {
     /// # Errors
     /// When containerd does not come up, or the port or the certificates cannot be used. What fails later is logged
     /// and tried again.
-    pub async fn run(config: KubeletConfig, client: kube::Client, stop: CancellationToken) -> Result<()> {
+    pub fn run(config: KubeletConfig, client: kube::Client, stop: CancellationToken) -> BoxFuture<'static, Result<()>> {
+        Box::pin(Self::work(config, client, stop))
+    }
+
+    async fn work(config: KubeletConfig, client: kube::Client, stop: CancellationToken) -> Result<()> {
         for path in [&config.root_dir, &config.pod_logs_dir] {
             std::fs::create_dir_all(path).map_err(Error::io("create", path))?;
         }

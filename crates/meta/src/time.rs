@@ -28,6 +28,11 @@ impl Timestamp {
         self.seconds
     }
 
+    /// Nanoseconds since the last whole second.
+    pub fn nanos(self) -> u32 {
+        self.nanos
+    }
+
     /// Milliseconds since 1970, rounded down.
     pub fn millis(self) -> i64 {
         self.seconds * 1000 + i64::from(self.nanos / 1_000_000)

@@ -17,9 +17,10 @@ use tricorn_proto::etcdserverpb::{
 use tricorn_proto::mvccpb::Event;
 use tricorn_proto::peer::answer::Reply;
 use tricorn_proto::peer::command::Op;
-use tricorn_proto::peer::{AuthAnswer, AuthCommand, Command};
+use tricorn_proto::peer::{AuthAnswer, AuthCommand, Command, QuotaAnswer, SetQuota};
 
 const ALARMS: &[u8] = b"alarms";
+const QUOTA: &[u8] = b"quota";
 
 /// The state machine: a few counters; everything else is in the tables.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +28,7 @@ pub struct Machine {
     revision: i64,
     compacted: i64,
     alarms: Vec<AlarmMember>,
+    quota: Option<u64>,
     auth: AuthState,
     rights: RightsCache,
 }
@@ -80,8 +82,12 @@ impl Machine {
             Some(row) => AlarmResponse::decode(row).map_err(|error| Error::State(format!("alarms: {error}")))?.alarms,
             None => Vec::new(),
         };
+        let quota = match view.get(Table::META, QUOTA)? {
+            Some(row) => Some(SetQuota::decode(row).map_err(|error| Error::State(format!("quota: {error}")))?.bytes),
+            None => None,
+        };
         let (revision, compacted) = (counter(view, REVISION, 1)?, counter(view, COMPACTED, -1)?);
-        Ok(Self { revision, compacted, alarms, auth: AuthState::read(view)?, rights: RightsCache::default() })
+        Ok(Self { revision, compacted, alarms, quota, auth: AuthState::read(view)?, rights: RightsCache::default() })
     }
 
     /// The newest revision.
@@ -100,6 +106,12 @@ impl Machine {
     #[must_use]
     pub fn alarms(&self) -> &[AlarmMember] {
         &self.alarms
+    }
+
+    /// Bytes that each member's database may take, when that has been said to all of them; 0 for no bound.
+    #[must_use]
+    pub fn quota(&self) -> Option<u64> {
+        self.quota
     }
 
     /// Whether authentication is on, and how often users and roles have changed.
@@ -159,8 +171,10 @@ impl Machine {
                 Ok(Reply::LeaseCheckpoint(LeaseCheckpointResponse { header: header(self.revision) }))
             }
             Some(Op::Alarm(request)) => self.alarm(writer.pending, request).map(Reply::Alarm),
+            Some(Op::Quota(request)) => Ok(Reply::Quota(self.set_quota(writer.pending, *request))),
             Some(Op::Auth(command)) => self.change_auth(writer.pending, command, place, effects).map(Reply::Auth),
-            None => Err(Error::State("a command without an operation".into())),
+            // The host takes groups apart.
+            Some(Op::Group(_)) | None => Err(Error::State("a command without an operation".into())),
         }
     }
 
@@ -204,15 +218,29 @@ impl Machine {
             }
         };
         if request.action() != AlarmAction::Get {
-            let row = AlarmResponse { header: None, alarms: self.alarms.clone() }.encode_to_vec();
-            pending.put(Table::META, Bytes::from_static(ALARMS), row.into());
+            self.keep_alarms(pending);
         }
         Ok(AlarmResponse { header: header(self.revision), alarms: named })
+    }
+
+    fn keep_alarms(&self, pending: &mut Pending<'_>) {
+        let row = AlarmResponse { header: None, alarms: self.alarms.clone() }.encode_to_vec();
+        pending.put(Table::META, Bytes::from_static(ALARMS), row.into());
+    }
+
+    /// A member that has not enough room even so raises its alarm again at the next write.
+    fn set_quota(&mut self, pending: &mut Pending<'_>, request: SetQuota) -> QuotaAnswer {
+        self.quota = Some(request.bytes);
+        pending.put(Table::META, Bytes::from_static(QUOTA), request.encode_to_vec().into());
+        self.alarms.retain(|alarm| alarm.alarm() != AlarmType::Nospace);
+        self.keep_alarms(pending);
+        QuotaAnswer { header: header(self.revision) }
     }
 }
 
 /// Whether the operation can make the database larger: those stop when it is full.
-fn takes_space(op: Option<&Op>) -> bool {
+#[must_use]
+pub fn takes_space(op: Option<&Op>) -> bool {
     match op {
         Some(Op::Put(_) | Op::LeaseGrant(_)) => true,
         Some(Op::Txn(txn)) => has_put(txn),

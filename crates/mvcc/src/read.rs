@@ -1,6 +1,6 @@
 //! Reads: the latest records are one scan; an older revision is that scan merged with what has been superseded since.
 
-use crate::record::{Record, Revision, old_prefix, read_i64, split_old_key};
+use crate::record::{Record, Revision, old_prefix, read_i64, shared_key_value, split_old_key};
 use crate::span::Span;
 use crate::table::{Table, View};
 use crate::{Error, Result};
@@ -154,6 +154,21 @@ impl<'v> Reader<'v> {
         }
     }
 
+    /// etcd's Range of one key at its newest, without a view: `row` is its row, and `revision` was the newest one shortly before that
+    /// was read. None when there is more to it: a filter, an old revision, no row, or one that is newer still.
+    #[must_use]
+    pub fn latest(request: &RangeRequest, row: Option<Bytes>, revision: i64) -> Option<RangeResponse> {
+        if !request.range_end.is_empty() || request.revision > 0 || is_filtered(request) {
+            return None;
+        }
+        let mut found = shared_key_value(request.key.clone(), &row?).ok().filter(|found| found.mod_revision <= revision)?;
+        if request.keys_only {
+            found.value = Bytes::new();
+        }
+        let kvs = if request.count_only { Vec::new() } else { vec![found] };
+        Some(RangeResponse { header: header(revision), kvs, more: false, count: 1 })
+    }
+
     /// etcd's Range. The header holds only the revision.
     pub fn range(&self, request: &RangeRequest) -> Result<RangeResponse> {
         let at = self.resolve(request.revision)?;
@@ -183,8 +198,13 @@ impl<'v> Reader<'v> {
     }
 }
 
+/// Whether a Range leaves keys out by their revisions.
+fn is_filtered(request: &RangeRequest) -> bool {
+    [request.min_mod_revision, request.max_mod_revision, request.min_create_revision, request.max_create_revision] != [0; 4]
+}
+
 /// What a Range wants besides its keys.
-struct Plan<'a> {
+pub(crate) struct Plan<'a> {
     request: &'a RangeRequest,
     order: SortOrder,
     target: SortTarget,
@@ -194,12 +214,11 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn new(request: &'a RangeRequest) -> Result<Self> {
+    pub fn new(request: &'a RangeRequest) -> Result<Self> {
         let order = SortOrder::try_from(request.sort_order).map_err(|_| Error::InvalidSortOption)?;
         let target = SortTarget::try_from(request.sort_target).map_err(|_| Error::InvalidSortOption)?;
-        let filtered = [request.min_mod_revision, request.max_mod_revision, request.min_create_revision, request.max_create_revision];
         // Without an order of their own, no more than the limit and one are taken by their keys, and those are sorted: so etcd does.
-        let cut = order == SortOrder::None && filtered == [0; 4] || target == SortTarget::Key && order != SortOrder::Descend;
+        let cut = order == SortOrder::None && !is_filtered(request) || target == SortTarget::Key && order != SortOrder::Descend;
         // By key they come in order already; by anything else, no order means ascending.
         let order = match (order, target) {
             (SortOrder::Ascend, SortTarget::Key) => SortOrder::None,
@@ -212,7 +231,13 @@ impl<'a> Plan<'a> {
         Ok(Self { request, order, target, all, take })
     }
 
-    fn keep(&self, record: &Record<'_>) -> bool {
+    /// No other order than that of the keys is wanted.
+    pub fn is_by_key(&self) -> bool {
+        self.order == SortOrder::None
+    }
+
+    /// Whether no filter leaves the record out.
+    pub fn keep(&self, record: &Record<'_>) -> bool {
         let request = self.request;
         let Revision { main, .. } = record.modified;
         (request.min_mod_revision == 0 || main >= request.min_mod_revision)

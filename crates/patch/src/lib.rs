@@ -6,6 +6,7 @@
 //!
 //! - [`json_patch`], [`merge_patch`], [`strategic_merge`]: the three patches that carry no ownership.
 //! - [`apply`]: server-side apply; answers the merged object with its managed fields, or the conflicts.
+//! - [`to_scale`] and [`from_scale`]: the same for the Scale of an object, which shares the object's ownership.
 //! - [`track_update`]: called on every other write, before admission, to move changed fields to the writer.
 
 mod apply;
@@ -17,6 +18,7 @@ mod managed;
 mod merge;
 mod prune;
 mod reset;
+mod scale;
 mod strategic;
 mod track;
 mod typed;
@@ -28,5 +30,6 @@ pub use fields::FieldSet;
 pub use json::{MAX_JSON_PATCH_OPERATIONS, json_patch, merge_patch};
 pub use managed::{MAX_UPDATE_MANAGERS, Writer};
 pub use reset::reset_fields;
+pub use scale::{from_scale, to_scale};
 pub use strategic::strategic_merge;
 pub use track::track_update;

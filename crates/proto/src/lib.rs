@@ -33,6 +33,10 @@ package!(
     etcdserverpb, "etcdserverpb"
 );
 package!(
+    /// The quota of the database, as clients see it.
+    tricornpb, "tricornpb"
+);
+package!(
     /// etcd's lock service.
     v3lockpb, "v3lockpb"
 );

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use tokio::sync::Notify;
@@ -54,7 +55,11 @@ impl ProxyConfig {
 
 /// Runs the proxy until `shutdown`. Rules and routes stay in the kernel when it ends, so that a restart is not noticed;
 /// [`crate::cleanup`] takes them away.
-pub async fn run(config: ProxyConfig, client: kube::Client, shutdown: CancellationToken) -> Result<()> {
+pub fn run(config: ProxyConfig, client: kube::Client, shutdown: CancellationToken) -> BoxFuture<'static, Result<()>> {
+    Box::pin(keep(config, client, shutdown))
+}
+
+async fn keep(config: ProxyConfig, client: kube::Client, shutdown: CancellationToken) -> Result<()> {
     sysctl::prepare();
     // The watches end with the proxy even if only the proxy ends.
     let stop = shutdown.child_token();

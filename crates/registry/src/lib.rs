@@ -9,6 +9,7 @@
 mod cache;
 mod codec;
 mod continuation;
+mod encodings;
 mod error;
 mod keys;
 mod leases;
@@ -20,6 +21,7 @@ mod write;
 
 pub use cache::{Cache, Change, ChangeKind};
 pub use continuation::Continuation;
+pub use encodings::Encoding;
 pub use keys::StoredResource;
 pub use list::{ListQuery, Listing, Paged, Predicate, Version};
 pub use object::Object;

@@ -1,6 +1,7 @@
 //! One object at one revision, parsed once and serialized once.
 
 use crate::codec;
+use crate::encodings::{Encoding, Encodings};
 use bytes::Bytes;
 use serde_json::Value;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ pub struct Object {
     revision: i64,
     value: Arc<Value>,
     body: Bytes,
+    encodings: Encodings,
 }
 
 impl Object {
@@ -21,14 +23,14 @@ impl Object {
         let foreign = codec::carries_version(&value);
         codec::set_version(&mut value, revision);
         let body = if foreign { serde_json::to_vec(&value)?.into() } else { codec::with_version(stored, &value, revision)? };
-        Ok(Self { key, revision, value: Arc::new(value), body })
+        Ok(Self { key, revision, value: Arc::new(value), body, encodings: Encodings::default() })
     }
 
     /// An object that has just been written: `value` is what `stored` says.
     pub(crate) fn written(key: Arc<str>, mut value: Value, stored: &[u8], revision: i64) -> Result<Self, serde_json::Error> {
         codec::set_version(&mut value, revision);
         let body = codec::with_version(stored, &value, revision)?;
-        Ok(Self { key, revision, value: Arc::new(value), body })
+        Ok(Self { key, revision, value: Arc::new(value), body, encodings: Encodings::default() })
     }
 
     /// The same object as it is served with another version: what the last event of a deleted object shows.
@@ -36,13 +38,13 @@ impl Object {
         let mut value = self.value.as_ref().clone();
         codec::set_version(&mut value, revision);
         let body = serde_json::to_vec(&value)?.into();
-        Ok(Self { key: self.key.clone(), revision, value: Arc::new(value), body })
+        Ok(Self { key: self.key.clone(), revision, value: Arc::new(value), body, encodings: Encodings::default() })
     }
 
     /// An object that lives in no store: the answer to a dry run, or a virtual resource. It has no key and no revision.
     pub fn unstored(value: Value) -> Result<Self, serde_json::Error> {
         let body = serde_json::to_vec(&value)?.into();
-        Ok(Self { key: Arc::from(""), revision: 0, value: Arc::new(value), body })
+        Ok(Self { key: Arc::from(""), revision: 0, value: Arc::new(value), body, encodings: Encodings::default() })
     }
 
     /// The key in the store.
@@ -68,6 +70,11 @@ impl Object {
     /// The object as it goes over the wire, resourceVersion included.
     pub fn body(&self) -> &Bytes {
         &self.body
+    }
+
+    /// The object in another encoding, made by `make` from [`Object::value`] for the first who asks and kept for as long as the object is.
+    pub fn encoded<E>(&self, encoding: Encoding, make: impl Fn(&Value) -> Result<Bytes, E>) -> Result<Bytes, E> {
+        self.encodings.get_or_make(encoding, || make(&self.value))
     }
 
     /// metadata.namespace; empty for cluster-wide objects.

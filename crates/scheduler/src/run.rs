@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use k8s_openapi::api::apps::v1::{ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{Binding, Namespace, Node, ObjectReference, Pod, ReplicationController, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -85,7 +86,11 @@ struct Scheduler {
 }
 
 /// Schedules pods until `context.shutdown` is cancelled.
-pub async fn run(context: Context) {
+pub fn run(context: Context) -> BoxFuture<'static, ()> {
+    Box::pin(schedule(context))
+}
+
+async fn schedule(context: Context) {
     let Context { client, informers, recorder, shutdown } = context;
     let scheduler = Arc::new(Scheduler {
         state: Mutex::default(),

@@ -31,7 +31,21 @@ pub fn supported(group: &str, kind: &str) -> &'static [&'static str] {
         ("certificates.k8s.io", "CertificateSigningRequest") => &["metadata.name", "metadata.namespace", "spec.signerName"],
         ("networking.k8s.io", "IPAddress") => &["metadata.name", "metadata.namespace"],
         ("resource.k8s.io", "ResourceSlice") => &["metadata.name", "metadata.namespace", "spec.nodeName", "spec.driver"],
-        ("" | "events.k8s.io", "Event") => &[
+        ("events.k8s.io", "Event") => &[
+            "metadata.name",
+            "metadata.namespace",
+            "regarding.kind",
+            "regarding.namespace",
+            "regarding.name",
+            "regarding.uid",
+            "regarding.apiVersion",
+            "regarding.resourceVersion",
+            "regarding.fieldPath",
+            "reason",
+            "reportingController",
+            "type",
+        ],
+        ("", "Event") => &[
             "metadata.name",
             "metadata.namespace",
             "involvedObject.kind",
@@ -67,9 +81,6 @@ pub fn value(group: &str, kind: &str, object: &Value, path: &str) -> Option<Stri
             let component = text(object, "source.component");
             let component = if component.is_empty() { text(object, "deprecatedSource.component") } else { component };
             if component.is_empty() { text(object, "reportingComponent").to_owned() } else { component.to_owned() }
-        }
-        ("Event", _) if group == "events.k8s.io" && path.starts_with("involvedObject.") => {
-            text(object, &path.replacen("involvedObject", "regarding", 1)).to_owned()
         }
         (_, "name") => text(object, "metadata.name").to_owned(),
         _ => match get(object, path) {

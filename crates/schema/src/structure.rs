@@ -128,6 +128,7 @@ fn wrong_type(node: Node<'_>, value: &Value) -> Option<&'static str> {
         (_, Value::Null) | (Kind::Any, _) => (true, ""),
         (Kind::Object, v) => (v.is_object(), "object"),
         (Kind::Array, v) => (v.is_array(), "array"),
+        (Kind::String, v) if node.format() == Some("byte") => (v.as_str().is_some_and(is_base64), "[]uint8"),
         (Kind::String, v) => (v.is_string(), "string"),
         (Kind::Boolean, v) => (v.is_boolean(), "bool"),
         (Kind::Integer, v) if node.format() == Some("int32") => (v.as_i64().is_some_and(|n| i32::try_from(n).is_ok()), "int32"),
@@ -139,6 +140,16 @@ fn wrong_type(node: Node<'_>, value: &Value) -> Option<&'static str> {
         }
     };
     (!fits).then_some(wanted)
+}
+
+/// Whether bytes can be read from the text; line breaks in it do no harm.
+fn is_base64(text: &str) -> bool {
+    use base64::Engine;
+    let engine = base64::engine::general_purpose::STANDARD;
+    match text.contains(['\n', '\r']) {
+        true => engine.decode(text.replace(['\n', '\r'], "")).is_ok(),
+        false => engine.decode(text).is_ok(),
+    }
 }
 
 /// The JSON type of a value.
@@ -189,5 +200,8 @@ mod tests {
         assert_eq!(found[1].path, "spec.selector.matchLabels.a");
         assert!(mismatches(deployment(), &json!({"spec": {"replicas": 3_000_000_000_i64}})).len() == 1);
         assert!(mismatches(deployment(), &json!({"spec": {"replicas": null}})).is_empty());
+        let Some(secret) = catalog().resource("", "v1", "secrets").and_then(|r| r.schema()) else { panic!("secrets") };
+        assert!(mismatches(secret, &json!({"data": {"a": "YQ==", "b": "", "c": "YWJj\nYWJj\n"}})).is_empty());
+        assert_eq!(mismatches(secret, &json!({"data": {"a": "%"}})).len(), 1);
     }
 }

@@ -31,10 +31,27 @@ pub struct StoreConfig {
     pub limits: Limits,
     /// Bytes the state may take before writes are refused; 0 for no bound.
     pub quota_bytes: u64,
+    /// What of the past goes by itself.
+    pub auto_compaction: AutoCompaction,
+    /// The member begins anew as the only one of its group, with everything that its directory holds; the others are forgotten, and
+    /// strangers from then on. For groups that have lost their quorum for good. Nothing in an empty directory, or where it is alone.
+    pub force_new_cluster: bool,
     /// Reads on the leader trust its clock for the length of a lease instead of asking a quorum.
     pub lease_reads: bool,
     /// How clients log in.
     pub auth: AuthConfig,
+}
+
+/// What of the past becomes unreadable by itself, and its space free.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AutoCompaction {
+    /// Nothing: somebody else compacts.
+    #[default]
+    Off,
+    /// All but so many of the newest revisions.
+    Revisions(i64),
+    /// What was superseded so long ago. Counted anew after a restart.
+    Age(Duration),
 }
 
 /// How clients log in, once authentication is on.
@@ -67,6 +84,8 @@ impl StoreConfig {
             timing: Timing::default(),
             limits: Limits::default(),
             quota_bytes: 0,
+            auto_compaction: AutoCompaction::Off,
+            force_new_cluster: false,
             lease_reads: false,
             auth: AuthConfig::default(),
         }

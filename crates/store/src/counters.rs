@@ -53,6 +53,7 @@ pub struct Counters {
     pub commit: Timing,
     pub(crate) leader_changes: AtomicU64,
     pub(crate) applied_commands: AtomicU64,
+    pub(crate) applied_bytes: AtomicU64,
     pub(crate) failed_proposals: AtomicU64,
     pub(crate) slow_watchers: AtomicU64,
     pub(crate) peer_sent_bytes: AtomicU64,

@@ -1,11 +1,13 @@
 //! What other members may ask of this one, whatever way they reach it.
 
 use crate::counters::add;
-use crate::error::Error;
+use crate::error::{Error, Result};
+use crate::host;
 use crate::lessor::Renewal;
 use crate::machine::SnapshotData;
 use crate::network::{append_from_wire, reply_to_wire};
 use crate::node::{Attempt, Node};
+use crate::proposer::Load;
 use crate::snapshot::Loader;
 use crate::types::{from_wire, members_to_wire, to_wire, vote_from_wire, vote_to_wire};
 use futures::StreamExt;
@@ -17,7 +19,7 @@ use openraft::raft::VoteRequest;
 use prost::Message;
 use std::io;
 use std::sync::Arc;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tricorn_proto::peer;
 use tricorn_proto::peer::answer::Reply;
@@ -38,8 +40,13 @@ impl Handler {
         Self { node, installing: Mutex::new(()) }
     }
 
+    /// The cluster that this member is of.
+    pub(crate) fn cluster_id(&self) -> u64 {
+        self.node.cluster_id
+    }
+
     /// Takes log entries from a leader.
-    pub(crate) fn append(&self, requests: BoxStream<'static, peer::AppendRequest>) -> BoxStream<'static, io::Result<peer::AppendReply>> {
+    pub fn append(&self, requests: BoxStream<'static, peer::AppendRequest>) -> BoxStream<'static, io::Result<peer::AppendReply>> {
         let counters = self.node.counters.clone();
         let requests = requests.scan((), move |(), request| {
             add(&counters.peer_received_bytes, request.encoded_len() as u64);
@@ -60,7 +67,8 @@ impl Handler {
         replies.map(|reply| reply.map(|reply| reply_to_wire(&reply)).map_err(io::Error::other)).boxed()
     }
 
-    pub(crate) async fn vote(&self, request: peer::VoteRequest) -> io::Result<peer::VoteReply> {
+    /// Answers a candidate.
+    pub async fn vote(&self, request: peer::VoteRequest) -> io::Result<peer::VoteReply> {
         let vote = vote_from_wire(request.vote.ok_or_else(|| invalid("a vote request without a vote"))?);
         let mut ask = VoteRequest::new(vote, request.last.map(from_wire));
         ask.leadership_transfer = request.leadership_transfer;
@@ -69,7 +77,8 @@ impl Handler {
         Ok(peer::VoteReply { vote: Some(vote_to_wire(&reply.vote)), granted: reply.vote_granted, last: reply.last_log_id.map(to_wire) })
     }
 
-    pub(crate) async fn transfer(&self, request: peer::TransferRequest) -> io::Result<peer::TransferReply> {
+    /// Stands for election at once.
+    pub async fn transfer(&self, request: peer::TransferRequest) -> io::Result<peer::TransferReply> {
         let from = vote_from_wire(request.from.ok_or_else(|| invalid("a transfer without a vote"))?);
         let ask = TransferLeaderRequest::new(from, request.to, request.last.map(from_wire));
         let reply = self.node.raft.handle_transfer_leader(ask).await.map_err(io::Error::other)?;
@@ -77,47 +86,38 @@ impl Handler {
     }
 
     /// Takes a whole state from a leader, beside the present one, and puts it in its place once it is known to be whole.
-    pub(crate) async fn install(&self, mut chunks: BoxStream<'static, peer::SnapshotChunk>) -> io::Result<peer::SnapshotReply> {
+    pub async fn install(&self, mut chunks: BoxStream<'static, peer::SnapshotChunk>) -> io::Result<peer::SnapshotReply> {
         let _alone =
             self.installing.try_lock().map_err(|_| io::Error::new(io::ErrorKind::WouldBlock, "a snapshot is coming in already"))?;
         let first = chunks.next().await.and_then(|chunk| chunk.meta).ok_or_else(|| invalid("a snapshot without a head"))?;
         let vote = vote_from_wire(first.vote.ok_or_else(|| invalid("a snapshot without a vote"))?);
-        let staged = self.node.state.stage()?;
-        let (rows, mut waiting) = mpsc::channel::<bytes::Bytes>(8);
-        let cluster_id = self.node.cluster_id;
-        let counters = self.node.counters.clone();
-        let loading = tokio::task::spawn_blocking(move || {
-            let mut loader = Loader::new(staged.engine()?.clone());
-            while let Some(chunk) = waiting.blocking_recv() {
-                loader.feed(&chunk)?;
-            }
-            let head = loader.finish()?;
-            if head.cluster_id != cluster_id {
-                return Err(invalid("the snapshot is of another cluster"));
-            }
-            Ok::<_, io::Error>((head, staged))
-        });
+        // Loader and engine go along to whoever writes, so that neither is dropped while it is written to.
+        let mut staged = self.node.state.stage()?;
+        let mut loader = Loader::new(staged.engine()?.clone());
         while let Some(chunk) = chunks.next().await {
-            add(&counters.peer_received_bytes, chunk.data.len() as u64);
-            if rows.send(chunk.data).await.is_err() {
-                break;
-            }
+            add(&self.node.counters.peer_received_bytes, chunk.data.len() as u64);
+            let fed = host::blocking(move || {
+                let fed = loader.feed(&chunk.data);
+                (loader, staged, fed)
+            });
+            let result;
+            (loader, staged, result) = fed.await.map_err(io::Error::other)?;
+            result?;
         }
-        drop(rows);
-        let (head, staged) = loading.await.map_err(io::Error::other)??;
+        let finished = host::blocking(move || (loader.finish(), staged)).await;
+        let (head, staged) = finished.map_err(io::Error::other)?;
+        let head = head?;
+        if head.cluster_id != self.node.cluster_id {
+            return Err(invalid("the snapshot is of another cluster"));
+        }
         let snapshot = openraft::storage::Snapshot { meta: head.position.meta(), snapshot: SnapshotData::Staged(staged) };
         let reply = self.node.raft.install_full_snapshot(vote, snapshot).await.map_err(io::Error::other)?;
         Ok(peer::SnapshotReply { vote: Some(vote_to_wire(&reply.vote)) })
     }
 
     /// Proposes for a member that does not lead.
-    pub(crate) async fn forward(&self, request: peer::ForwardRequest) -> peer::Answer {
-        let node = &self.node;
-        let result = match node.permits.try_acquire() {
-            Err(_) => Err(Error::TooManyRequests),
-            Ok(_permit) => node.propose_here(request.command, node.deadline()).await,
-        };
-        let reply = match result {
+    pub async fn forward(&self, request: peer::ForwardRequest) -> peer::Answer {
+        let reply = match self.propose(request.command).await {
             Ok(Attempt::Done(reply)) => reply,
             Ok(Attempt::Again) => Reply::Failure(Error::NotLeader.to_failure()),
             Err(error) => Reply::Failure(error.to_failure()),
@@ -125,7 +125,16 @@ impl Handler {
         peer::Answer { reply: Some(reply) }
     }
 
-    pub(crate) async fn read_index(&self) -> peer::ReadIndexReply {
+    async fn propose(&self, command: bytes::Bytes) -> Result<Attempt<Reply>> {
+        let node = &self.node;
+        let load = Load::forwarded(command)?;
+        let count = u32::try_from(load.len()).unwrap_or(u32::MAX);
+        let _permits = node.permits.try_acquire_many(count).map_err(|_| Error::TooManyRequests)?;
+        node.ask(load, true, node.deadline()).await
+    }
+
+    /// How far a reader must have applied.
+    pub async fn read_index(&self) -> peer::ReadIndexReply {
         match self.node.read_index_here(self.node.deadline()).await {
             Ok(Attempt::Done(index)) => peer::ReadIndexReply { index, failure: None },
             Ok(Attempt::Again) => peer::ReadIndexReply { index: 0, failure: Some(Error::NotLeader.to_failure()) },
@@ -133,7 +142,8 @@ impl Handler {
         }
     }
 
-    pub(crate) async fn keep_alive(&self, lease: i64) -> peer::LeaseReply {
+    /// Renews a lease.
+    pub async fn keep_alive(&self, lease: i64) -> peer::LeaseReply {
         match self.node.renew_here(lease).await {
             Ok(Renewal::Renewed { seconds, .. }) => peer::LeaseReply { granted: seconds, remaining: seconds, failure: None },
             Ok(Renewal::Gone) => peer::LeaseReply::default(),
@@ -141,7 +151,8 @@ impl Handler {
         }
     }
 
-    pub(crate) fn time_left(&self, lease: i64) -> peer::LeaseReply {
+    /// What is left of a lease.
+    pub fn time_left(&self, lease: i64) -> peer::LeaseReply {
         if !self.node.leadership.borrow().is_leader {
             return peer::LeaseReply { failure: Some(Error::NotLeader.to_failure()), ..peer::LeaseReply::default() };
         }
@@ -149,7 +160,8 @@ impl Handler {
         peer::LeaseReply { granted, remaining, failure: None }
     }
 
-    pub(crate) async fn change(&self, request: peer::ChangeRequest) -> peer::ChangeReply {
+    /// Changes the group.
+    pub async fn change(&self, request: peer::ChangeRequest) -> peer::ChangeReply {
         let result = match request.change {
             Some(change) => self.node.change_here(change).await,
             None => Err(Error::Raft("an empty change".into())),
@@ -157,7 +169,8 @@ impl Handler {
         peer::ChangeReply { failure: result.err().map(|error| error.to_failure()) }
     }
 
-    pub(crate) fn group(&self) -> peer::GroupReply {
+    /// Who is in the group.
+    pub fn group(&self) -> peer::GroupReply {
         let membership = self.node.raft.server_metrics().borrow_watched().membership_config.clone();
         peer::GroupReply {
             cluster_id: self.node.cluster_id,

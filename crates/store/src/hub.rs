@@ -4,9 +4,11 @@
 //! caught up; it never holds up apply, and it misses nothing.
 
 use crate::counters::{Counters, add};
+use crate::events::Events;
+use crate::mutation::{Mutation, active};
 use bytes::Bytes;
 use parking_lot::Mutex;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use tokio::sync::Notify;
 use tricorn_mvcc::Span;
@@ -18,12 +20,12 @@ const QUEUE: usize = 512;
 /// One applied revision.
 pub(crate) struct Published {
     pub revision: i64,
-    pub events: Arc<[Event]>,
+    pub events: Events,
 }
 
 #[derive(Clone)]
 pub(crate) enum Item {
-    Events(i64, Arc<[Event]>),
+    Events(i64, Events),
     Progress(i64),
 }
 
@@ -106,7 +108,36 @@ struct Inner {
     closed: bool,
     exact: HashMap<Bytes, Vec<Arc<Feed>>>,
     /// Watchers of the same range share one look at each event.
-    ranges: HashMap<(Bytes, Bytes), Vec<Arc<Feed>>>,
+    ranges: BTreeMap<(Bytes, Bytes), Vec<Arc<Feed>>>,
+    /// Watchers of a time to come that want to hear of progress: there is none before they begin.
+    early: Vec<Arc<Feed>>,
+}
+
+impl Inner {
+    /// Queues a progress report behind every event before it, or notes that it is wanted: of a time before it begins a watch is told
+    /// nothing, and one that reads history is told when it has read it. Whether it was queued.
+    fn report_progress(&mut self, feed: &Arc<Feed>, queue: &mut Queue) -> bool {
+        let early = queue.live && queue.next > self.revision + 1;
+        if early && !queue.progress_wanted {
+            self.early.push(feed.clone());
+        }
+        let now = queue.live && !early && queue.items.len() < QUEUE;
+        queue.progress_wanted = !now;
+        if now {
+            queue.items.push_back(Item::Progress(self.revision));
+        }
+        now
+    }
+
+    /// Tells those whose time has come.
+    fn report_to_early(&mut self) {
+        for feed in std::mem::take(&mut self.early) {
+            let mut queue = feed.queue.lock();
+            if std::mem::take(&mut queue.progress_wanted) && self.report_progress(&feed, &mut queue) {
+                feed.wake.notify_one();
+            }
+        }
+    }
 }
 
 /// All watchers of one member.
@@ -138,6 +169,7 @@ impl Hub {
 
     pub fn remove(&self, feed: &Feed) {
         let mut inner = self.inner.lock();
+        inner.early.retain(|early| early.id != feed.id);
         if feed.range_end.is_empty() {
             let empty = inner.exact.get_mut(&feed.key).is_some_and(|group| leave(group, feed.id));
             if empty {
@@ -153,30 +185,22 @@ impl Hub {
     }
 
     /// Takes a feed that has read all of history back on the live one. False when more has happened meanwhile.
-    pub fn attach(&self, feed: &Feed) -> bool {
-        let inner = self.inner.lock();
+    pub fn attach(&self, feed: &Arc<Feed>) -> bool {
+        let mut inner = self.inner.lock();
         let mut queue = feed.queue.lock();
         if queue.next <= inner.revision {
             return false;
         }
         queue.live = true;
         if std::mem::take(&mut queue.progress_wanted) {
-            queue.items.push_back(Item::Progress(inner.revision));
+            inner.report_progress(feed, &mut queue);
         }
         true
     }
 
     /// Queues a progress report behind every event before it.
-    pub fn request_progress(&self, feed: &Feed) {
-        {
-            let inner = self.inner.lock();
-            let mut queue = feed.queue.lock();
-            if queue.live && queue.items.len() < QUEUE {
-                queue.items.push_back(Item::Progress(inner.revision));
-            } else {
-                queue.progress_wanted = true;
-            }
-        }
+    pub fn request_progress(&self, feed: &Arc<Feed>) {
+        self.inner.lock().report_progress(feed, &mut feed.queue.lock());
         feed.wake.notify_one();
     }
 
@@ -209,6 +233,7 @@ impl Hub {
                 self.publish_exact(&inner, published);
             }
         }
+        inner.report_to_early();
     }
 
     fn publish_exact(&self, inner: &Inner, published: &Published) {
@@ -233,6 +258,9 @@ impl Hub {
         let mut inner = self.inner.lock();
         let before = inner.revision;
         inner.revision = revision;
+        if active(Mutation::WatchMissesSnapshot) {
+            return;
+        }
         for feed in inner.exact.values().chain(inner.ranges.values()).flatten() {
             let mut queue = feed.queue.lock();
             if queue.live {
@@ -262,12 +290,34 @@ fn leave(group: &mut Vec<Arc<Feed>>, id: u64) -> bool {
 }
 
 /// The events inside `span`: shared when that is all of them.
-fn matching(events: &Arc<[Event]>, span: Span<'_>) -> Option<Arc<[Event]>> {
+fn matching(events: &Events, span: Span<'_>) -> Option<Events> {
     let inside = |event: &&Event| event.kv.as_ref().is_some_and(|kv| span.contains(&kv.key));
     let count = events.iter().filter(inside).count();
     match count {
         0 => None,
         all if all == events.len() => Some(events.clone()),
         _ => Some(events.iter().filter(inside).cloned().collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watch_of_a_time_to_come_hears_of_no_time_before_it_though_a_snapshot_came() {
+        let hub = Hub::new(5, Arc::new(Counters::default()));
+        let feed = hub.add(Bytes::from_static(b"k"), Bytes::new(), 20);
+        hub.replaced(8);
+        assert!(matches!(feed.step(), Step::CatchUp(20)));
+        hub.request_progress(&feed);
+        assert!(hub.attach(&feed));
+        assert!(matches!(feed.step(), Step::Wait), "revision 8 is before it begins");
+        let quiet = |revision| Published { revision, events: Events::from(Vec::new()) };
+        hub.publish(&[quiet(18)]);
+        assert!(matches!(feed.step(), Step::Wait));
+        hub.publish(&[quiet(19)]);
+        assert!(matches!(feed.step(), Step::Deliver(Item::Progress(19))));
+        assert!(matches!(feed.step(), Step::Wait), "once");
     }
 }

@@ -1,14 +1,16 @@
 //! Leases that need the leader: renewals, expiry, and writing down what is left.
 
 use crate::error::{Error, Result};
+use crate::host;
 use crate::lessor::Renewal;
 use crate::link::Lane;
+use crate::mutation::{Mutation, active};
 use crate::node::Node;
+use crate::ticks::Ticks;
 use openraft::Instant as _;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior};
+use std::time::Duration;
+use tokio::time::Instant;
 use tricorn_proto::etcdserverpb::{LeaseCheckpoint, LeaseCheckpointRequest, LeaseRevokeRequest};
 use tricorn_proto::peer;
 use tricorn_proto::peer::command::Op;
@@ -21,48 +23,48 @@ const ENDS: usize = 256;
 const MARKS: usize = 1000;
 
 pub(crate) fn command(op: Op, fence: Option<u64>) -> peer::Command {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
-    peer::Command { time_ms: now, fence, caller: None, op: Some(op) }
+    peer::Command { time_ms: host::wall_ms(), fence, caller: None, op: Some(op) }
 }
 
 /// Ends leases while this member leads.
 pub(crate) async fn drive(node: Arc<Node>) {
-    let mut ticks = tokio::time::interval(PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = node.stop.cancelled() => return,
-            _ = ticks.tick() => {}
-        }
+    let mut ticks = Ticks::every(PERIOD, &node.stop);
+    while ticks.next().await {
         let leadership = node.leadership.borrow().clone();
         if !leadership.is_leader {
             continue;
         }
-        let marks = node.state.lessor.marks(MARKS);
-        if !marks.is_empty()
-            && let Err(error) = node.write_marks(marks, leadership.term).await
-        {
-            tracing::debug!(%error, "what is left of leases could not be written down");
-        }
-        let mut ends = JoinSet::new();
-        for id in node.state.lessor.take_expired(ENDS) {
-            let node = node.clone();
-            ends.spawn(async move {
-                let revoke = command(Op::LeaseRevoke(LeaseRevokeRequest { id }), Some(leadership.term));
-                match node.propose(&revoke).await {
-                    Ok(_) | Err(Error::Refused(tricorn_mvcc::Error::LeaseNotFound)) => {}
-                    Err(error) => {
-                        tracing::debug!(lease = id, %error, "an expired lease could not be ended yet");
-                        node.state.lessor.retry(id);
-                    }
-                }
-            });
-        }
-        while ends.join_next().await.is_some() {}
+        node.mark(leadership.term).await;
+        let ends = node.state.lessor.take_expired(ENDS).into_iter().map(|id| node.end_lease(id, leadership.term));
+        futures::future::join_all(ends).await;
     }
 }
 
 impl Node {
+    async fn end_lease(&self, id: i64, term: u64) {
+        let revoke = command(Op::LeaseRevoke(LeaseRevokeRequest { id }), Some(term));
+        match self.propose(&revoke).await {
+            Ok(_) | Err(Error::Refused(tricorn_mvcc::Error::LeaseNotFound)) => {}
+            Err(error) => {
+                tracing::debug!(lease = id, %error, "an expired lease could not be ended yet");
+                self.state.lessor.retry(id);
+            }
+        }
+    }
+
+    /// Writes down what is left of leases. A renewal that comes meanwhile waits: what clears a mark must stand behind it in the log.
+    async fn mark(&self, term: u64) {
+        let _order = self.marking.write().await;
+        let marks = self.state.lessor.marks(MARKS);
+        if marks.is_empty() {
+            return;
+        }
+        if let Err(error) = self.write_marks(marks, term).await {
+            tracing::debug!(%error, "what is left of leases could not be written down");
+        }
+        self.state.lessor.marks_written();
+    }
+
     async fn write_marks(&self, checkpoints: Vec<LeaseCheckpoint>, term: u64) -> Result<()> {
         let request = LeaseCheckpointRequest { checkpoints };
         self.propose(&command(Op::LeaseCheckpoint(request), Some(term))).await.map(drop)
@@ -71,11 +73,15 @@ impl Node {
     /// Renews a lease on the leader. What was written down of its end is cleared before anybody hears of the renewal.
     pub async fn renew_here(&self, id: i64) -> Result<Renewal> {
         let leadership = self.leadership.borrow().clone();
-        if !leadership.is_leader || !self.heard_of_lately() {
+        let leads = leadership.is_leader && self.heard_of_lately();
+        if !leads && !active(Mutation::DeposedRenews) {
             return Err(Error::NotLeader);
         }
         let renewal = self.state.lessor.renew(id);
-        if let Renewal::Renewed { marked: true, .. } = renewal {
+        if let Renewal::Renewed { marked: true, .. } = renewal
+            && !active(Mutation::MarkNotCleared)
+        {
+            let _order = self.marking.read().await;
             self.write_marks(vec![LeaseCheckpoint { id, remaining_ttl: 0 }], leadership.term).await?;
         }
         Ok(renewal)

@@ -1,7 +1,8 @@
 //! The time of leases. Every member knows what was granted; only the leader keeps deadlines, and proposes what must end.
 
+use crate::mutation::{Mutation, active};
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 use tricorn_mvcc::{Lease, LeaseChange};
@@ -16,12 +17,23 @@ struct Kept {
     deadline: Option<Instant>,
     /// Its end has been proposed.
     ending: bool,
+    /// A rest shorter than its full time is written down, or on its way to be.
+    marked: bool,
+}
+
+impl From<Lease> for Kept {
+    fn from(lease: Lease) -> Self {
+        Self { lease, deadline: None, ending: false, marked: lease.remaining > 0 }
+    }
 }
 
 #[derive(Default)]
 struct Inner {
-    leases: HashMap<i64, Kept>,
+    /// In order, so that the same things happen in the same order everywhere.
+    leases: BTreeMap<i64, Kept>,
     leading: bool,
+    /// Rests are being written down: nobody knows yet whether they will be.
+    marking: bool,
 }
 
 /// All leases of one member.
@@ -53,7 +65,7 @@ impl Lessor {
     /// Starts over with what the state holds.
     pub fn replace(&self, leases: Vec<Lease>) {
         let mut inner = self.inner.lock();
-        inner.leases = leases.into_iter().map(|lease| (lease.id, Kept { lease, deadline: None, ending: false })).collect();
+        inner.leases = leases.into_iter().map(|lease| (lease.id, Kept::from(lease))).collect();
         if inner.leading {
             inner.lead(Instant::now());
         }
@@ -69,14 +81,16 @@ impl Lessor {
             match change {
                 LeaseChange::Granted(lease) => {
                     let deadline = inner.leading.then(|| Instant::now() + seconds(lease.granted));
-                    inner.leases.insert(lease.id, Kept { lease: *lease, deadline, ending: false });
+                    inner.leases.insert(lease.id, Kept { deadline, ..Kept::from(*lease) });
                 }
                 LeaseChange::Revoked(id) => {
                     inner.leases.remove(id);
                 }
                 LeaseChange::Marked(lease) => {
+                    let marking = inner.marking;
                     if let Some(kept) = inner.leases.get_mut(&lease.id) {
                         kept.lease = *lease;
+                        kept.marked = lease.remaining > 0 || (kept.marked && marking);
                     }
                 }
             }
@@ -106,7 +120,7 @@ impl Lessor {
             return Renewal::Gone;
         }
         kept.deadline = Some(Instant::now() + seconds(kept.lease.granted));
-        Renewal::Renewed { seconds: kept.lease.granted, marked: kept.lease.remaining > 0 }
+        Renewal::Renewed { seconds: kept.lease.granted, marked: kept.marked }
     }
 
     /// Granted and remaining seconds.
@@ -118,16 +132,14 @@ impl Lessor {
     }
 
     pub fn ids(&self) -> Vec<i64> {
-        let mut ids: Vec<i64> = self.inner.lock().leases.keys().copied().collect();
-        ids.sort_unstable();
-        ids
+        self.inner.lock().leases.keys().copied().collect()
     }
 
     /// Leases whose time is up, at most `limit`; each is named until [`Lessor::retry`] or its end.
     pub fn take_expired(&self, limit: usize) -> Vec<i64> {
         let now = Instant::now();
         let mut inner = self.inner.lock();
-        if !inner.leading {
+        if !inner.leading || active(Mutation::ExpiredLeaseKept) {
             return Vec::new();
         }
         let due = inner.leases.values_mut().filter(|kept| !kept.ending && kept.deadline.is_some_and(|deadline| deadline <= now));
@@ -146,16 +158,27 @@ impl Lessor {
         }
     }
 
-    /// What should be written down: leases much further on than the log knows.
+    /// What should be written down: leases much further on than the log knows. A renewal from now on clears it again, after it has
+    /// been written; [`Lessor::marks_written`] says that nothing is on its way any more.
     pub fn marks(&self, limit: usize) -> Vec<LeaseCheckpoint> {
         let now = Instant::now();
-        let inner = self.inner.lock();
-        let marks = inner.leases.values().filter_map(|kept| {
+        let mut inner = self.inner.lock();
+        let marks = inner.leases.values_mut().filter_map(|kept| {
             let left = rest(kept.deadline?, now);
             let behind = kept.lease.left() - left > MARK_SECONDS.max(kept.lease.granted / 2).min(300);
-            (behind && left > 0).then_some(LeaseCheckpoint { id: kept.lease.id, remaining_ttl: left })
+            (behind && left > 0).then(|| {
+                kept.marked = true;
+                LeaseCheckpoint { id: kept.lease.id, remaining_ttl: left }
+            })
         });
-        marks.take(limit).collect()
+        let marks: Vec<LeaseCheckpoint> = marks.take(limit).collect();
+        inner.marking = !marks.is_empty();
+        marks
+    }
+
+    /// The log has taken what [`Lessor::marks`] gave out, or refused it, or nobody knows.
+    pub fn marks_written(&self) {
+        self.inner.lock().marking = false;
     }
 }
 
@@ -166,5 +189,30 @@ impl Inner {
             kept.ending = false;
             kept.deadline = Some(now + seconds(kept.lease.left()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewal_clears_a_rest_that_is_on_its_way_to_the_log() {
+        let lessor = Lessor::default();
+        let lease = Lease { id: 7, granted: 60, remaining: 0 };
+        lessor.changed(&[LeaseChange::Granted(lease)]);
+        lessor.lead();
+        assert_eq!(lessor.renew(7), Renewal::Renewed { seconds: 60, marked: false });
+        tokio::time::advance(Duration::from_secs(40)).await;
+        assert_eq!(lessor.marks(10), [LeaseCheckpoint { id: 7, remaining_ttl: 20 }]);
+        // The log has not taken it yet; what was cleared before says nothing about it.
+        assert_eq!(lessor.renew(7), Renewal::Renewed { seconds: 60, marked: true });
+        lessor.changed(&[LeaseChange::Marked(lease)]);
+        assert_eq!(lessor.renew(7), Renewal::Renewed { seconds: 60, marked: true });
+        lessor.changed(&[LeaseChange::Marked(Lease { remaining: 20, ..lease })]);
+        lessor.marks_written();
+        assert_eq!(lessor.renew(7), Renewal::Renewed { seconds: 60, marked: true });
+        lessor.changed(&[LeaseChange::Marked(lease)]);
+        assert_eq!(lessor.renew(7), Renewal::Renewed { seconds: 60, marked: false });
     }
 }

@@ -48,6 +48,8 @@ pub enum Lane {
 
 /// Opens links.
 pub trait Transport: Send + Sync + 'static {
+    /// Says which cluster this member is of, before it asks for anything but who is in a group. The others must be of the same one.
+    fn belongs_to(&self, _cluster_id: u64) {}
     /// A link to the member at one of `urls`; connects when it is used, and again when that breaks.
     fn link(&self, urls: &[String], lane: Lane) -> Arc<dyn Link>;
 }

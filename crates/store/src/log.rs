@@ -4,7 +4,10 @@
 
 use crate::counters::Counters;
 use crate::engine::Engine;
-use crate::types::{EntryOf, LogId, Types, VoteOf, decode_entry, entry_to_wire, from_wire, to_wire, vote_from_wire, vote_to_wire};
+use crate::host;
+use crate::mutation::{Mutation, active};
+use crate::types::{EntryOf, LogId, Members, Types, VoteOf, decode_entry, entry_to_wire, from_wire, to_wire, vote_from_wire, vote_to_wire};
+use crate::worker::{Queue, Worker};
 use bytes::Bytes;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use openraft::{OptionalSend, RaftTypeConfig};
@@ -23,10 +26,10 @@ const VOTE: &[u8] = b"vote";
 const COMMITTED: &[u8] = b"committed";
 const PURGED: &[u8] = b"purged";
 /// Bytes of entries kept in memory.
-const CACHE_BYTES: usize = 64 << 20;
+const CACHE_BYTES: usize = 16 << 20;
 /// Bytes of entries handed to replication at once.
 const READ_BYTES: usize = 1 << 20;
-/// Writes waiting for the thread.
+/// Writes waiting for the worker.
 const QUEUE: usize = 4096;
 /// Bytes of one write.
 const BATCH_BYTES: usize = 8 << 20;
@@ -98,13 +101,15 @@ fn decode<M: Message + Default>(row: Option<Bytes>, what: &str) -> io::Result<Op
 }
 
 impl Log {
-    /// Reads the log back and starts its writer; the thread ends when the last clone is gone.
-    pub fn open(engine: Arc<dyn Engine>, counters: Arc<Counters>) -> io::Result<Self> {
-        let inner = Arc::new(Mutex::new(load(engine.as_ref())?));
+    /// Reads the log back and starts its writer, which ends when the last clone is gone at the latest.
+    pub async fn open(engine: Arc<dyn Engine>, counters: Arc<Counters>) -> io::Result<(Self, Worker)> {
+        let read = engine.clone();
+        let inner = host::blocking(move || load(read.as_ref())).await.map_err(io::Error::other)??;
+        let inner = Arc::new(Mutex::new(inner));
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let writer = Writer { engine: engine.clone(), inner: inner.clone(), counters };
-        std::thread::Builder::new().name("raft-log".into()).spawn(move || writer.run(queue))?;
-        Ok(Self { inner, engine, jobs })
+        let writer = Writer { engine: engine.clone(), inner: inner.clone(), counters, failed: None };
+        let worker = Worker::start("raft-log", queue, |queue| writer.run(queue))?;
+        Ok((Self { inner, engine, jobs }, worker))
     }
 
     async fn send(&self, job: Job) -> io::Result<()> {
@@ -145,8 +150,7 @@ impl Log {
         };
         if start < below {
             let engine = self.engine.clone();
-            let mut read =
-                tokio::task::spawn_blocking(move || read_rows(engine.as_ref(), start, below, limit)).await.map_err(io::Error::other)??;
+            let mut read = host::blocking(move || read_rows(engine.as_ref(), start, below, limit)).await.map_err(io::Error::other)??;
             let whole = read.last().is_some_and(|entry| entry.log_id.index + 1 == below);
             if whole {
                 read.append(&mut found);
@@ -199,7 +203,12 @@ fn load(engine: &dyn Engine) -> io::Result<Inner> {
     let mut cursor = view.scan(Table::LOG, &first.to_be_bytes(), None).map_err(io::Error::other)?;
     while cursor.valid() {
         let entry = decode_entry(Bytes::copy_from_slice(cursor.value()))?;
-        inner.persisted = entry.log_id.index;
+        let (index, next) = (entry.log_id.index, inner.last.map_or(first, |last| last.index + 1));
+        if index != next {
+            let what = format!("Corruption: the log has no entry {next}, and goes on with {index}");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        inner.persisted = index;
         inner.push(entry);
         inner.evict();
         cursor.advance().map_err(io::Error::other)?;
@@ -211,58 +220,109 @@ fn load(engine: &dyn Engine) -> io::Result<Inner> {
 
 /// Makes an empty log that begins behind `last`, as if everything up to there had been written and purged.
 pub(crate) fn seed(engine: &dyn Engine, last: LogId, member: u64) -> io::Result<()> {
-    let vote = peer::Vote { term: last.leader_id.term, candidate: member, committed: false };
-    let rows = vec![meta(PURGED, to_wire(last).encode_to_vec()), meta(VOTE, vote.encode_to_vec())];
-    engine.write(rows, true)
+    engine.write(vec![meta(PURGED, to_wire(last).encode_to_vec()), own_vote(last, member)], true)
+}
+
+/// A member's vote for itself in the term of an entry.
+fn own_vote(at: LogId, member: u64) -> Change {
+    meta(VOTE, peer::Vote { term: at.leader_id.term, candidate: member, committed: false }.encode_to_vec())
+}
+
+/// The end of a stopped member's log.
+pub(crate) struct Tail {
+    /// The last entry.
+    pub last: Option<LogId>,
+    /// The term that was voted in.
+    pub term: u64,
+    /// Who was in the group according to the last entry that says so, if one does.
+    pub members: Option<Members>,
+}
+
+/// Looks at a stopped member's log.
+pub(crate) fn tail(engine: &dyn Engine) -> io::Result<Tail> {
+    let Inner { purged, last, vote, .. } = load(engine)?;
+    let mut tail = Tail { last, term: vote.map_or(0, |vote| vote.leader_id.term), members: None };
+    let mut next = purged.map_or(0, |purged| purged.index + 1);
+    loop {
+        let entries = read_rows(engine, next, u64::MAX, READ_BYTES)?;
+        let Some(end) = entries.last() else { return Ok(tail) };
+        next = end.log_id.index + 1;
+        for entry in entries {
+            if let openraft::EntryPayload::Membership(members) = entry.payload {
+                tail.members = Some(members);
+            }
+        }
+    }
+}
+
+/// Appends to a stopped member's log who is in the group, and votes for `member`.
+pub(crate) fn append_members(engine: &dyn Engine, id: LogId, members: Members, member: u64) -> io::Result<()> {
+    let entry = EntryOf { log_id: id, payload: openraft::EntryPayload::Membership(members) };
+    let row = change(Table::LOG, row_key(id.index), Some(entry_to_wire(&entry).encode_to_vec()));
+    engine.write(vec![row, own_vote(id, member)], true)
 }
 
 struct Writer {
     engine: Arc<dyn Engine>,
     inner: Arc<Mutex<Inner>>,
     counters: Arc<Counters>,
+    /// Why nothing is written any more.
+    failed: Option<io::Error>,
 }
 
 impl Writer {
-    fn run(self, mut queue: mpsc::Receiver<Job>) {
-        while let Some(job) = queue.blocking_recv() {
+    async fn run(mut self, mut queue: Queue<Job>) {
+        while let Some(job) = queue.next().await {
             let mut batch = Batch::default();
             batch.add(job);
             while batch.bytes < BATCH_BYTES {
-                let Ok(job) = queue.try_recv() else { break };
+                let Ok(job) = queue.try_next() else { break };
                 batch.add(job);
             }
-            self.write(batch);
+            host::disk_pause().await;
+            let result = self.write(&mut batch);
+            host::disk_pause().await;
+            batch.answer(&result);
         }
     }
 
-    fn write(&self, batch: Batch) {
+    /// Writes a batch, and only if everything before it has been written: after a failure nobody knows what is on the disk, and
+    /// what came behind a gap could not be read back.
+    fn write(&mut self, batch: &mut Batch) -> io::Result<()> {
+        if let Some(error) = &self.failed
+            && !active(Mutation::WriteAfterFailure)
+        {
+            return Err(again(error));
+        }
+        let result = self.try_write(batch);
+        if let Err(error) = &result {
+            tracing::error!(%error, "the log could not be written, and is not written any more");
+            self.failed = Some(again(error));
+        }
+        result
+    }
+
+    fn try_write(&self, batch: &mut Batch) -> io::Result<()> {
         let began = std::time::Instant::now();
-        let mut result = self.engine.write(batch.changes, batch.sync);
+        self.engine.write(std::mem::take(&mut batch.changes), batch.sync)?;
         if batch.sync {
             self.counters.fsync.record(began.elapsed());
         }
-        if let (Ok(()), Some(upto)) = (&result, batch.purge) {
-            result = self.engine.delete_range(Table::LOG, &0_u64.to_be_bytes(), &(upto.index + 1).to_be_bytes());
+        if let Some(upto) = batch.purge {
+            self.engine.delete_range(Table::LOG, &0_u64.to_be_bytes(), &(upto.index + 1).to_be_bytes())?;
         }
-        if result.is_ok()
-            && let Some(last) = batch.last
-        {
+        if let Some(last) = batch.last {
             let mut inner = self.inner.lock();
             inner.persisted = last;
             inner.evict();
         }
-        let copy = |result: &io::Result<()>| match result {
-            Ok(()) => Ok(()),
-            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
-        };
-        for flushed in batch.flushed {
-            flushed.io_completed(copy(&result));
-        }
-        for done in batch.done {
-            // Whoever asked may have gone; nobody else wants to know.
-            let _gone = done.send(copy(&result));
-        }
+        Ok(())
     }
+}
+
+/// The same error for somebody else.
+fn again(error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), error.to_string())
 }
 
 /// Jobs that are written together, in their order.
@@ -278,12 +338,23 @@ struct Batch {
 }
 
 impl Batch {
+    fn answer(self, result: &io::Result<()>) {
+        let copy = || result.as_ref().map(drop).map_err(again);
+        for flushed in self.flushed {
+            flushed.io_completed(copy());
+        }
+        for done in self.done {
+            // Whoever asked may have gone; nobody else wants to know.
+            let _gone = done.send(copy());
+        }
+    }
+
     fn add(&mut self, job: Job) {
         match job {
             Job::Append { changes, bytes, last, flushed } => {
                 self.changes.extend(changes);
                 self.bytes += bytes;
-                self.sync = true;
+                self.sync |= !active(Mutation::AckBeforeFsync);
                 self.last = Some(last);
                 self.flushed.push(flushed);
             }
@@ -340,7 +411,7 @@ impl RaftLogStorage<Types> for Log {
     }
 
     async fn save_vote(&mut self, vote: &VoteOf) -> Result<(), io::Error> {
-        self.write(vec![meta(VOTE, vote_to_wire(vote).encode_to_vec())], true).await?;
+        self.write(vec![meta(VOTE, vote_to_wire(vote).encode_to_vec())], !active(Mutation::VoteForgotten)).await?;
         self.inner.lock().vote = Some(*vote);
         Ok(())
     }
@@ -395,6 +466,9 @@ impl RaftLogStorage<Types> for Log {
             keep..end
         };
         let changes = gone.map(|index| change(Table::LOG, row_key(index), None)).collect();
+        if active(Mutation::LostTruncation) {
+            return Ok(());
+        }
         self.write(changes, true).await
     }
 

@@ -1,18 +1,22 @@
 //! What openraft calls the state machine: a handle to the thread that applies.
 
 use crate::engine::Engine;
+use crate::host;
+use crate::mutation::{Mutation, active};
 use crate::snapshot;
 use crate::state::{Applier, Batch, Staged, State};
 use crate::types::{LogId, SnapshotMeta, StoredMembers, Types};
+use crate::worker::{Queue, Worker};
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt};
 use openraft::OptionalSend;
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
-/// Commands waiting for the apply thread.
+/// Commands waiting for the apply worker.
 const QUEUE: usize = 64;
 
 type Done = oneshot::Sender<io::Result<()>>;
@@ -39,12 +43,12 @@ pub(crate) struct StateMachine {
 }
 
 impl StateMachine {
-    /// Starts the apply thread; it ends with this handle.
-    pub fn start(state: Arc<State>, cluster_id: u64) -> io::Result<Self> {
+    /// Starts the apply worker; it ends with this handle at the latest.
+    pub fn start(state: Arc<State>, cluster_id: u64) -> io::Result<(Self, Worker)> {
         let applier = Applier::new(state.clone())?;
         let (tasks, queue) = mpsc::channel(QUEUE);
-        std::thread::Builder::new().name("apply".into()).spawn(move || run(applier, queue))?;
-        Ok(Self { state, tasks, cluster_id })
+        let worker = Worker::start("apply", queue, |queue| run(applier, queue))?;
+        Ok((Self { state, tasks, cluster_id }, worker))
     }
 
     async fn ask(&self, task: impl FnOnce(Done) -> Task) -> io::Result<()> {
@@ -55,25 +59,42 @@ impl StateMachine {
     }
 }
 
-fn run(mut applier: Applier, mut queue: mpsc::Receiver<Task>) {
+/// Dropping compacted rows is no hurry: after each step so many times its length go by.
+const REST: u32 = 4;
+/// What is to be applied waits no longer than this for a rest.
+const NAP: Duration = Duration::from_micros(500);
+
+async fn run(mut applier: Applier, mut queue: Queue<Task>) {
+    let mut resting = Duration::ZERO;
     loop {
-        let task = match queue.try_recv() {
+        let task = match queue.try_next() {
             Ok(task) => Some(task),
-            Err(mpsc::error::TryRecvError::Empty) if applier.has_idle_work() => None,
-            Err(mpsc::error::TryRecvError::Empty) => match queue.blocking_recv() {
+            Err(mpsc::error::TryRecvError::Empty) if applier.has_idle_work() => {
+                if resting > Duration::ZERO {
+                    // In small pieces: what is to be applied does not wait for the rest of it.
+                    host::nap(NAP);
+                    resting = resting.saturating_sub(NAP);
+                    continue;
+                }
+                None
+            }
+            Err(mpsc::error::TryRecvError::Empty) => match queue.next().await {
                 Some(task) => Some(task),
                 None => return,
             },
             Err(mpsc::error::TryRecvError::Disconnected) => return,
         };
+        host::disk_pause().await;
         let (result, done) = match task {
             Some(Task::Apply(batch, done)) => (applier.apply(batch), done),
             Some(Task::Install(staged, done)) => (applier.install(staged), done),
             None => {
+                let begun = Instant::now();
                 if let Err(error) = applier.idle() {
                     tracing::error!(%error, "could not drop compacted rows");
                     return;
                 }
+                resting = begun.elapsed() * REST;
                 continue;
             }
         };
@@ -145,7 +166,9 @@ impl RaftSnapshotBuilder<Types> for Builder {
         // Read before the flush: what is applied meanwhile may or may not become durable.
         let position = self.state.position()?;
         let engine: Arc<dyn Engine> = self.state.engine();
-        tokio::task::spawn_blocking(move || engine.flush()).await.map_err(io::Error::other)??;
+        if !active(Mutation::SnapshotWithoutFlush) {
+            host::blocking(move || engine.flush()).await.map_err(io::Error::other)??;
+        }
         Ok(Snapshot { meta: position.meta(), snapshot: SnapshotData::Kept })
     }
 }

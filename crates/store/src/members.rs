@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::link::Lane;
 use crate::node::Node;
+use crate::ticks::Ticks;
 use crate::types::{Member, StoredMembers, Types, member_from_wire, member_to_wire};
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
@@ -10,7 +11,7 @@ use openraft::{ChangeMembers, Instant as _};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 use tricorn_proto::peer;
 use tricorn_proto::peer::change_request::Change;
 
@@ -216,13 +217,8 @@ impl Node {
 
 /// Promotes learners on the leader, and tells the group this member's name and addresses when they have changed.
 pub(crate) async fn drive(node: Arc<Node>, mine: Member) {
-    let mut ticks = tokio::time::interval(PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = node.stop.cancelled() => return,
-            _ = ticks.tick() => {}
-        }
+    let mut ticks = Ticks::every(PERIOD, &node.stop);
+    while ticks.next().await {
         let leadership = node.leadership.borrow().clone();
         if leadership.leader.is_none() {
             continue;

@@ -28,6 +28,9 @@ const REDIAL: Duration = Duration::from_millis(100);
 /// How long votes and transfers wait for their answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Commands of this many bytes are most of the message that they came in, and stay where they are.
+const COMPACTED_BYTES: usize = 64 << 10;
+
 type SnapshotOut = openraft::storage::Snapshot<openraft::type_config::alias::CommittedLeaderIdOf<Types>, u64, Member, SnapshotData>;
 
 /// Makes a network for each member and lane.
@@ -90,9 +93,19 @@ pub(crate) fn append_from_wire(request: peer::AppendRequest) -> io::Result<Appen
     Ok(AppendEntriesRequest {
         vote: vote_from_wire(vote),
         prev_log_id: request.previous.map(from_wire),
-        entries: request.entries.into_iter().map(entry_from_wire).collect::<io::Result<_>>()?,
+        entries: request.entries.into_iter().map(|entry| entry_from_wire(compact(entry))).collect::<io::Result<_>>()?,
         leader_commit: request.committed.map(from_wire),
     })
+}
+
+/// Parts a command from the message that it came in: the log keeps entries for a while, and would keep a larger buffer with each.
+fn compact(mut entry: peer::Entry) -> peer::Entry {
+    if let Some(peer::entry::Payload::Command(command)) = &mut entry.payload
+        && command.len() < COMPACTED_BYTES
+    {
+        *command = bytes::Bytes::copy_from_slice(command);
+    }
+    entry
 }
 
 pub(crate) fn reply_to_wire(result: &StreamAppendResult<Types>) -> peer::AppendReply {
@@ -217,6 +230,7 @@ impl RaftNetworkV2<Types> for Network {
         let unreachable = |error: &LinkError| StreamingError::Unreachable(Unreachable::new(error));
         let link = self.links.get(self.target, Lane::Bulk).map_err(|error| unreachable(&error))?;
         tokio::select! {
+            biased;
             closed = cancel => Err(StreamingError::Closed(closed)),
             reply = link.install(stream) => {
                 let reply = reply.map_err(|error| unreachable(&error))?;

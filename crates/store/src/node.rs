@@ -6,7 +6,9 @@ use crate::leadership::Leadership;
 use crate::link::{Lane, Links};
 use crate::log::Log;
 use crate::machine::StateMachine;
+use crate::mutation::{Mutation, active};
 use crate::passwords::Passwords;
+use crate::proposer::{Ask, Load};
 use crate::state::State;
 use crate::types::{Outcome, Proposal, Types};
 use bytes::Bytes;
@@ -14,7 +16,7 @@ use openraft::errors::{ClientWriteError, RaftError};
 use prost::Message;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{RwLock, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tricorn_mvcc::Limits;
@@ -45,11 +47,16 @@ pub(crate) struct Node {
     pub links: Arc<Links>,
     pub counters: Arc<Counters>,
     pub leadership: watch::Sender<Leadership>,
+    /// Why this member can do no more, once it cannot.
+    pub failed: watch::Sender<Option<String>>,
     /// When the leader was last heard.
     pub heard: watch::Sender<Instant>,
     pub permits: Arc<Semaphore>,
     pub max_proposals: usize,
     pub reads: mpsc::Sender<oneshot::Sender<Result<()>>>,
+    /// Held while rests of leases are written down; shared by those who clear them.
+    pub marking: RwLock<()>,
+    pub proposals: mpsc::Sender<Ask>,
     pub stop: CancellationToken,
 }
 
@@ -110,16 +117,14 @@ impl Node {
     async fn route(&self, bytes: &Bytes, deadline: Instant) -> Result<Reply> {
         let mut leadership = self.leadership.subscribe();
         loop {
-            let leader = leadership.borrow_and_update().leader;
-            let attempt = match leader {
-                Some(id) if id == self.id => self.propose_here(bytes.clone(), deadline).await?,
-                Some(id) => self.forward(id, bytes.clone(), deadline).await?,
-                None => Attempt::Again,
-            };
-            if let Attempt::Done(reply) = attempt {
-                return Ok(reply);
+            let led = leadership.borrow_and_update().leader.is_some();
+            let attempt = if led { self.ask(Load::One(bytes.clone()), false, deadline).await? } else { Attempt::Again };
+            match attempt {
+                // One of a group that was refused by itself.
+                Attempt::Done(Reply::Failure(failure)) => return Err(Error::from_failure(&failure)),
+                Attempt::Done(reply) => return Ok(reply),
+                Attempt::Again => self.await_leader(&mut leadership, deadline).await?,
             }
-            self.await_leader(&mut leadership, deadline).await?;
         }
     }
 
@@ -127,6 +132,7 @@ impl Node {
     pub async fn await_leader(&self, leadership: &mut watch::Receiver<Leadership>, deadline: Instant) -> Result<()> {
         let pause = (Instant::now() + RETRY).min(deadline);
         tokio::select! {
+            biased;
             () = self.stop.cancelled() => return Err(Error::Stopped),
             // A change ends the wait early; whether the leader is new is found out by asking it.
             _ = tokio::time::timeout_at(pause, leadership.changed()) => {}
@@ -140,6 +146,7 @@ impl Node {
     /// Appends to this member's log, if it leads, and waits for the answer.
     pub async fn propose_here(&self, bytes: Bytes, deadline: Instant) -> Result<Attempt<Reply>> {
         let written = tokio::select! {
+            biased;
             () = self.stop.cancelled() => return Err(Error::Stopped),
             written = tokio::time::timeout_at(deadline, self.raft.client_write(Proposal(bytes))) => written,
         };
@@ -158,15 +165,31 @@ impl Node {
         }
     }
 
+    /// What to answer when Raft has stopped: that this member has. Whoever runs it is told why.
     pub fn fatal(&self, error: &impl std::fmt::Display) -> Error {
-        if self.stop.is_cancelled() {
-            return Error::Stopped;
-        }
-        tracing::error!(%error, "the consensus layer has stopped");
-        Error::Raft(error.to_string())
+        self.fail(error);
+        Error::Stopped
     }
 
-    async fn forward(&self, leader: u64, bytes: Bytes, deadline: Instant) -> Result<Attempt<Reply>> {
+    /// Notes, once, that this member can do no more, because its disk failed.
+    pub fn fail(&self, reason: &impl std::fmt::Display) {
+        if self.stop.is_cancelled() {
+            return;
+        }
+        let first = self.failed.send_if_modified(|failed| {
+            let first = failed.is_none();
+            if first {
+                *failed = Some(reason.to_string());
+            }
+            first
+        });
+        if first {
+            tracing::error!(%reason, "this member takes part no more");
+        }
+    }
+
+    /// Has the leader apply it.
+    pub async fn forward(&self, leader: u64, bytes: Bytes, deadline: Instant) -> Result<Attempt<Reply>> {
         let link = match self.links.get(leader, Lane::Control) {
             Ok(link) => link,
             Err(_) => return Ok(Attempt::Again),
@@ -176,6 +199,7 @@ impl Node {
         let asked = link.forward(peer::ForwardRequest { command: bytes }, within);
         tokio::pin!(asked);
         let answered = tokio::select! {
+            biased;
             answer = &mut asked => Some(answer),
             () = replaced(&mut leadership, leader) => None,
         };
@@ -193,7 +217,7 @@ impl Node {
             },
             Ok(peer::Answer { reply: Some(reply) }) => Ok(Attempt::Done(reply)),
             Ok(peer::Answer { reply: None }) => Err(Error::Raft("the leader's answer is empty".into())),
-            Err(error) if error.unsent => Ok(Attempt::Again),
+            Err(error) if error.unsent || active(Mutation::ForwardedTwice) => Ok(Attempt::Again),
             Err(error) => {
                 tracing::debug!(leader, %error, "a forwarded command got no answer");
                 Err(error.for_write())

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::link::Lane;
+use crate::mutation::{Mutation, active};
 use crate::node::{Attempt, Node};
 use openraft::ReadPolicy;
 use openraft::errors::{LinearizableReadError, RaftError};
@@ -19,10 +20,16 @@ pub(crate) async fn serve(node: Arc<Node>, mut queue: mpsc::Receiver<Waiter>) {
     let mut waiters = Vec::new();
     loop {
         tokio::select! {
+            biased;
             () = node.stop.cancelled() => return,
             taken = queue.recv_many(&mut waiters, QUEUE) => if taken == 0 { return },
         }
         let result = node.barrier().await;
+        if active(Mutation::ReadIndexTooEarly) {
+            while let Ok(late) = queue.try_recv() {
+                waiters.push(late);
+            }
+        }
         for waiter in waiters.drain(..) {
             // A reader that has gone does not mind.
             let _gone = waiter.send(result.clone());
@@ -96,6 +103,7 @@ impl Node {
     pub async fn await_applied(&self, index: u64, deadline: Instant) -> Result<()> {
         let mut applied = self.state.applied.subscribe();
         tokio::select! {
+            biased;
             () = self.stop.cancelled() => Err(Error::Stopped),
             reached = tokio::time::timeout_at(deadline, applied.wait_for(|at| at.index >= index)) => match reached {
                 Ok(Ok(_)) => Ok(()),

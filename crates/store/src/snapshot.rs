@@ -4,12 +4,14 @@
 //! the number of rows, and a SHA-256 over everything before it.
 
 use crate::engine::Engine;
+use crate::host::{self, Host};
 use crate::state::Position;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::Message;
 use sha2::{Digest, Sha256};
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tricorn_mvcc::{Change, Reader, Table};
 use tricorn_proto::peer;
@@ -20,6 +22,10 @@ const CHUNK: usize = 512 << 10;
 const CHECKSUM: usize = 32;
 /// Snapshots that etcd's tools save are as long as a whole number of these, and a checksum.
 const BLOCK: usize = 512;
+/// How many times as long as it reads the thread that reads a snapshot rests.
+const REST: u32 = 2;
+/// A read that took longer has waited for others already.
+const LONGEST_REST: Duration = Duration::from_millis(20);
 /// Largest key or value that is believed.
 const MAX_FIELD: usize = 1 << 30;
 
@@ -54,20 +60,60 @@ fn damaged(what: &str) -> io::Error {
 pub(crate) async fn send(engine: Arc<dyn Engine>, cluster_id: u64) -> io::Result<(Head, mpsc::Receiver<io::Result<Bytes>>)> {
     let (chunks, receiver) = mpsc::channel(4);
     let (head_known, head) = tokio::sync::oneshot::channel();
-    std::thread::Builder::new().name("snapshot-read".into()).spawn(move || {
-        if let Err(error) = stream_rows(engine.as_ref(), cluster_id, head_known, &chunks) {
-            // Nobody left to tell when the receiver is gone.
-            let _gone = chunks.blocking_send(Err(error));
-        }
-    })?;
+    if Host::current().is_some() {
+        send_later(engine.as_ref(), cluster_id, head_known, chunks);
+    } else {
+        std::thread::Builder::new().name("snapshot-read".into()).spawn(move || {
+            let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads the snapshot");
+            let mut begun = Instant::now();
+            let mut pass = |chunk| {
+                // What it took to read a chunk it rests, so that whoever else wants the processor gets it.
+                host::nap(begun.elapsed().min(LONGEST_REST) * REST);
+                let sent = chunks.blocking_send(chunk).map_err(gone);
+                begun = Instant::now();
+                sent
+            };
+            if let Err(error) = stream_rows(engine.as_ref(), cluster_id, head_known, &mut pass) {
+                // Nobody left to tell when the receiver is gone.
+                let _gone = pass(Err(error));
+            }
+        })?;
+    }
     match head.await {
         Ok(head) => Ok((head, receiver)),
         Err(_) => Err(io::Error::other("the state could not be read for a snapshot")),
     }
 }
 
+/// What the thread does, for a host without threads: everything is read at once, and sent bit by bit.
+fn send_later(
+    engine: &dyn Engine,
+    cluster_id: u64,
+    head_known: tokio::sync::oneshot::Sender<Head>,
+    chunks: mpsc::Sender<io::Result<Bytes>>,
+) {
+    let mut read = Vec::new();
+    let mut pass = |chunk| {
+        read.push(chunk);
+        Ok(())
+    };
+    if let Err(error) = stream_rows(engine, cluster_id, head_known, &mut pass) {
+        read.push(Err(error));
+    }
+    drop(host::spawn(async move {
+        for chunk in read {
+            host::disk_pause().await;
+            if chunks.send(chunk).await.is_err() {
+                return;
+            }
+        }
+    }));
+}
+
+type Pass<'a> = &'a mut dyn FnMut(io::Result<Bytes>) -> io::Result<()>;
+
 struct Sender<'a> {
-    chunks: &'a mpsc::Sender<io::Result<Bytes>>,
+    chunks: Pass<'a>,
     buffer: BytesMut,
     digest: Sha256,
 }
@@ -79,16 +125,11 @@ impl Sender<'_> {
         }
         let chunk = self.buffer.split().freeze();
         self.digest.update(&chunk);
-        self.chunks.blocking_send(Ok(chunk)).map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads the snapshot"))
+        (self.chunks)(Ok(chunk))
     }
 }
 
-fn stream_rows(
-    engine: &dyn Engine,
-    cluster_id: u64,
-    head_known: tokio::sync::oneshot::Sender<Head>,
-    chunks: &mpsc::Sender<io::Result<Bytes>>,
-) -> io::Result<()> {
+fn stream_rows(engine: &dyn Engine, cluster_id: u64, head_known: tokio::sync::oneshot::Sender<Head>, chunks: Pass<'_>) -> io::Result<()> {
     let view = engine.view()?;
     let revision = Reader::open(view.as_ref()).map_err(io::Error::other)?.revision();
     let head = Head { cluster_id, revision, position: Position::read(view.as_ref())? };

@@ -1,6 +1,6 @@
 //! Bringing a member up: who it is, what it has, whom it talks to.
 
-use crate::config::{Bootstrap, InitialMember, PeerListen, Storage, StoreConfig};
+use crate::config::{AutoCompaction, Bootstrap, InitialMember, PeerListen, Storage, StoreConfig};
 use crate::counters::Counters;
 use crate::engine::{Disk, Purpose, RocksDisk};
 use crate::error::{Error, Result};
@@ -19,7 +19,7 @@ use crate::state::State;
 use crate::store::Store;
 use crate::tokens::Tokens;
 use crate::types::Member;
-use crate::{leases, members, reads};
+use crate::{compactor, force, host, leases, members, proposer, reads, trim};
 use openraft::errors::{InitializeError, RaftError};
 use openraft::{Config, SnapshotPolicy};
 use sha2::{Digest, Sha256};
@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{RwLock, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -37,7 +37,7 @@ const JOIN: Duration = Duration::from_secs(30);
 /// The group as this member founds it, when it does.
 type Founders = Option<BTreeMap<u64, Member>>;
 
-fn hashed(parts: &[&str]) -> u64 {
+pub(crate) fn hashed(parts: &[&str]) -> u64 {
     let mut digest = Sha256::new();
     for part in parts {
         digest.update((part.len() as u64).to_be_bytes());
@@ -69,7 +69,7 @@ pub(crate) fn founded_cluster(ids: impl Iterator<Item = u64>, token: &str) -> u6
 }
 
 pub(crate) fn random_id() -> u64 {
-    (rand::random::<u64>() >> 1).max(1)
+    (host::random() >> 1).max(1)
 }
 
 fn raft_config(config: &StoreConfig) -> Result<Config> {
@@ -84,10 +84,13 @@ fn raft_config(config: &StoreConfig) -> Result<Config> {
         max_payload_entries: 1024,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(timing.snapshot_entries),
         max_in_snapshot_log_to_keep: timing.keep_entries,
-        purge_batch_size: 1024,
+        purge_batch_size: timing.keep_entries.clamp(1, 1024),
         replication_lag_threshold: timing.keep_entries.max(1000),
         enable_pre_vote: Some(true),
         enable_leader_restore: Some(false),
+        // A follower whose disk has lost the end of its log is sent it again. Without this the leader goes on from where it believes the
+        // follower to be, and the follower stays behind, without a word, until somebody else leads.
+        allow_log_reversion: Some(true),
         ..Config::default()
     };
     raft.validate().map_err(|error| Error::Config(error.to_string()))
@@ -204,26 +207,35 @@ pub(crate) async fn start(config: StoreConfig) -> Result<Store> {
 pub(crate) async fn start_on(mut config: StoreConfig, transport: Arc<dyn Transport>) -> Result<Store> {
     let disk = disk_of(&config.storage);
     let raft_config = Arc::new(raft_config(&config)?);
+    if config.force_new_cluster {
+        let mine = Member { name: config.name.clone(), peer_urls: config.peer_urls.clone(), ..Member::default() };
+        let disk = disk.clone();
+        host::blocking(move || force::alone(disk.as_ref(), &mine)).await.map_err(|_| Error::Stopped)??;
+    }
     let (identity, founders) = identify(&config, disk.as_ref(), transport.as_ref()).await?;
+    transport.belongs_to(identity.cluster_id);
     let listeners = listen(std::mem::replace(&mut config.peer_listen, PeerListen::Nowhere)).await?;
     let counters = Arc::new(Counters::default());
     let opened = {
         let (disk, counters, token_ttl) = (disk.clone(), counters.clone(), config.auth.token_ttl);
-        tokio::task::spawn_blocking(move || {
+        host::blocking(move || {
             let state = State::open(disk.clone(), counters.clone(), Arc::new(Lessor::default()), Tokens::new(token_ttl))?;
-            let log = Log::open(disk.open("raft", Purpose::Log)?, counters)?;
-            Ok::<_, std::io::Error>((Arc::new(state), log))
+            Ok::<_, std::io::Error>((Arc::new(state), disk.open("raft", Purpose::Log)?))
         })
     };
     let opened = opened.await.map_err(|error| Error::Raft(error.to_string()))?;
-    let (state, log) = opened.map_err(|error| Error::disk(format!("open {}", disk.location()), &error))?;
+    let unusable = |error: std::io::Error| Error::disk(format!("open {}", disk.location()), &error);
+    let (state, log) = opened.map_err(unusable)?;
+    let (log, log_worker) = Log::open(log, counters.clone()).await.map_err(unusable)?;
     let pristine = log.is_pristine();
     let links = Arc::new(Links::new(transport));
     let networks = Networks { links: links.clone(), counters: counters.clone() };
-    let machine = StateMachine::start(state.clone(), identity.cluster_id).map_err(|error| Error::disk("start the apply thread", &error))?;
+    let started = StateMachine::start(state.clone(), identity.cluster_id);
+    let (machine, apply_worker) = started.map_err(|error| Error::disk("start the apply thread", &error))?;
     let raft = Raft::new(identity.member_id, raft_config, networks, log.clone(), machine).await;
     let raft = raft.map_err(|error| Error::Raft(error.to_string()))?;
     let (reads, questions) = mpsc::channel(reads::QUEUE);
+    let (proposals, proposed) = mpsc::channel(proposer::QUEUE);
     let stop = CancellationToken::new();
     let node = Arc::new(Node {
         id: identity.member_id,
@@ -240,10 +252,13 @@ pub(crate) async fn start_on(mut config: StoreConfig, transport: Arc<dyn Transpo
         links,
         counters,
         leadership: watch::Sender::new(Leadership::default()),
+        failed: watch::Sender::new(None),
         heard: watch::Sender::new(tokio::time::Instant::now()),
         max_proposals: config.timing.max_proposals,
         permits: Arc::new(Semaphore::new(config.timing.max_proposals)),
         reads,
+        marking: RwLock::default(),
+        proposals,
         stop: stop.clone(),
     });
     let handler = Arc::new(Handler::new(node.clone()));
@@ -257,9 +272,14 @@ pub(crate) async fn start_on(mut config: StoreConfig, transport: Arc<dyn Transpo
     }
     let mine = Member { name: config.name, client_urls: config.client_urls, ..Member::default() };
     let mut tasks: Vec<JoinHandle<()>> = served.tasks;
-    tasks.push(tokio::spawn(leadership::follow(node.clone())));
-    tasks.push(tokio::spawn(reads::serve(node.clone(), questions)));
-    tasks.push(tokio::spawn(leases::drive(node.clone())));
-    tasks.push(tokio::spawn(members::drive(node.clone(), mine)));
-    Ok(Store::new(node, handler, tasks))
+    tasks.push(host::spawn(leadership::follow(node.clone())));
+    tasks.push(host::spawn(reads::serve(node.clone(), questions)));
+    tasks.push(host::spawn(proposer::serve(node.clone(), proposed)));
+    tasks.push(host::spawn(leases::drive(node.clone())));
+    tasks.push(host::spawn(trim::drive(node.clone())));
+    if config.auto_compaction != AutoCompaction::Off {
+        tasks.push(host::spawn(compactor::drive(node.clone(), config.auto_compaction)));
+    }
+    tasks.push(host::spawn(members::drive(node.clone(), mine)));
+    Ok(Store::new(node, handler, tasks, vec![log_worker, apply_worker]))
 }

@@ -5,9 +5,12 @@ use crate::engine::{Disk, Engine, Purpose};
 use crate::error::{Error, Result};
 use crate::hub::{Hub, Published};
 use crate::lessor::Lessor;
+use crate::mutation::{Mutation, active};
+use crate::recent::{Recent, Remembered};
 use crate::tokens::Tokens;
 use crate::types::{
-    EntryOf, LogId, Outcome, SnapshotMeta, StoredMembers, Types, decode_command, from_wire, members_from_wire, members_to_wire, to_wire,
+    EntryOf, LogId, Outcome, Proposal, SnapshotMeta, StoredMembers, Types, decode_command, from_wire, members_from_wire, members_to_wire,
+    to_wire,
 };
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -15,12 +18,16 @@ use openraft::EntryPayload;
 use openraft::storage::ApplyResponder;
 use parking_lot::Mutex;
 use prost::Message;
+use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use tokio::sync::watch;
-use tricorn_mvcc::{Access, AuthState, Machine, Pending, Place, Reader, RightsCache, Table, View};
+use tricorn_mvcc::{Access, AuthState, LeaseChange, Machine, Pending, Place, Reader, RightsCache, Table, TokenChange, View};
+use tricorn_proto::etcdserverpb::{AlarmMember, RangeRequest, RangeResponse};
 use tricorn_proto::peer;
+use tricorn_proto::peer::answer::Reply;
+use tricorn_proto::peer::command::Op;
 
 /// Row of the META table that says what has been applied: log id and membership.
 pub(crate) const RAFT: &[u8] = b"raft";
@@ -59,7 +66,26 @@ pub(crate) struct State {
     /// The auth revision, doubled, and one more while authentication is on.
     auth: AtomicU64,
     rights: Mutex<RightsCache>,
+    /// What watches over space, as the state machine has it.
+    room: ArcSwap<Room>,
+    /// See [`State::size`].
+    size: AtomicU64,
     counters: Arc<Counters>,
+}
+
+/// What has been said to all members about the space that they may take.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Room {
+    /// Of any kind, of any member.
+    pub alarms: Vec<AlarmMember>,
+    /// Bytes that the state may take, in the place of what the member's configuration says.
+    pub quota: Option<u64>,
+}
+
+impl Room {
+    fn of(machine: &Machine) -> Self {
+        Self { alarms: machine.alarms().to_vec(), quota: machine.quota() }
+    }
 }
 
 /// What the META row holds.
@@ -98,8 +124,8 @@ impl Position {
 impl State {
     /// Opens the engine in use and removes what an interrupted snapshot left behind.
     pub fn open(disk: Arc<dyn Disk>, counters: Arc<Counters>, lessor: Arc<Lessor>, tokens: Tokens) -> io::Result<Self> {
-        let name = match disk.read(CURRENT)? {
-            Some(name) => String::from_utf8(name).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?,
+        let name = match current(disk.as_ref())? {
+            Some(name) => name,
             None => {
                 disk.replace(CURRENT, FIRST.as_bytes())?;
                 FIRST.to_owned()
@@ -111,26 +137,28 @@ impl State {
             }
         }
         let engine = disk.open(&name, Purpose::State)?;
-        let (revision, compacted, swept, position, leases, auth) = {
+        let (machine, swept, position, leases) = {
             let view = engine.view()?;
-            let reader = Reader::open(view.as_ref()).map_err(io::Error::other)?;
+            let machine = Machine::load(view.as_ref()).map_err(io::Error::other)?;
             let swept = Pending::new(view.as_ref()).swept().map_err(io::Error::other)?;
-            let leases = reader.leases().map_err(io::Error::other)?;
-            let auth = reader.auth_state().map_err(io::Error::other)?;
-            (reader.revision(), reader.compacted(), swept, Position::read(view.as_ref())?, leases, auth)
+            let leases = Reader::open(view.as_ref()).and_then(|reader| reader.leases()).map_err(io::Error::other)?;
+            (machine, swept, Position::read(view.as_ref())?, leases)
         };
         lessor.replace(leases);
+        let revision = machine.revision();
         Ok(Self {
             hub: Arc::new(Hub::new(revision, counters.clone())),
             applied: watch::Sender::new(at(position.applied, revision)),
             swept: watch::Sender::new(swept),
-            compacted: AtomicI64::new(compacted),
+            compacted: AtomicI64::new(machine.compacted()),
             current: ArcSwap::from_pointee(Current { name, engine }),
             disk,
             lessor,
             tokens,
-            auth: AtomicU64::new(packed(auth)),
+            auth: AtomicU64::new(packed(machine.auth())),
             rights: Mutex::default(),
+            room: ArcSwap::from_pointee(Room::of(&machine)),
+            size: AtomicU64::new(u64::MAX),
             counters,
         })
     }
@@ -141,6 +169,25 @@ impl State {
 
     pub fn compacted(&self) -> i64 {
         self.compacted.load(Ordering::Acquire)
+    }
+
+    /// A range of one key, when that is all there is to it.
+    pub fn latest(&self, request: &RangeRequest) -> Result<Option<RangeResponse>> {
+        // In this order: a row that is not newer than the revision was the latest at that revision.
+        let revision = self.applied.borrow().revision;
+        let row = self.engine().get(Table::CURRENT, &request.key).map_err(|error| Error::disk("read the state", &error))?;
+        Ok(Reader::latest(request, row, revision))
+    }
+
+    /// About the bytes that the state takes, never less; exact when that would be more than `enough`.
+    pub fn size(&self, enough: u64) -> u64 {
+        let about = self.size.load(Ordering::Relaxed);
+        if about <= enough {
+            return about;
+        }
+        let exact = self.engine().size();
+        self.size.store(exact, Ordering::Relaxed);
+        exact
     }
 
     /// Asks something of the rows as they stand now.
@@ -171,6 +218,23 @@ impl State {
         AuthState { enabled: packed & 1 == 1, revision: packed >> 1 }
     }
 
+    /// Alarms, and the quota if all members have been told one.
+    pub fn room(&self) -> Arc<Room> {
+        self.room.load_full()
+    }
+
+    /// The quota that all members have been told, if they have.
+    pub fn quota(&self) -> Option<u64> {
+        self.room.load().quota
+    }
+
+    fn set_room(&self, machine: &Machine) {
+        let known = self.room.load();
+        if known.quota != machine.quota() || known.alarms != machine.alarms() {
+            self.room.store(Arc::new(Room::of(machine)));
+        }
+    }
+
     fn set_auth(&self, auth: AuthState) {
         self.auth.store(packed(auth), Ordering::Release);
     }
@@ -190,6 +254,12 @@ impl State {
         let engine = self.disk.open(&name, Purpose::State)?;
         Ok(Staged { name, engine: Some(engine), disk: self.disk.clone(), kept: false })
     }
+}
+
+/// The engine in use; none where there never was one.
+pub(crate) fn current(disk: &dyn Disk) -> io::Result<Option<String>> {
+    let name = disk.read(CURRENT)?.map(String::from_utf8).transpose();
+    name.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 fn packed(auth: AuthState) -> u64 {
@@ -235,6 +305,16 @@ pub(crate) struct Applier {
     machine: Machine,
     position: Position,
     sweeping: bool,
+    recent: RefCell<Recent>,
+}
+
+/// What commands bring about beside rows.
+#[derive(Default)]
+struct Effects {
+    published: Vec<Published>,
+    leases: Vec<LeaseChange>,
+    tokens: Vec<TokenChange>,
+    commands: u64,
 }
 
 impl Applier {
@@ -243,7 +323,7 @@ impl Applier {
         let view = engine.view()?;
         let machine = Machine::load(view.as_ref()).map_err(io::Error::other)?;
         let position = Position::read(view.as_ref())?;
-        Ok(Self { machine, position, sweeping: true, state: state.clone() })
+        Ok(Self { machine, position, sweeping: true, state: state.clone(), recent: RefCell::default() })
     }
 
     pub fn position(&self) -> &Position {
@@ -267,11 +347,11 @@ impl Applier {
     fn apply_some(&mut self, entries: &mut std::vec::IntoIter<(EntryOf, Option<ApplyResponder<Types>>)>) -> io::Result<()> {
         let engine = self.state.engine();
         let view = engine.view()?;
-        let mut pending = Pending::new(view.as_ref());
-        let mut published = Vec::new();
-        let (mut leases, mut tokens) = (Vec::new(), Vec::new());
+        let recent = std::mem::take(&mut self.recent);
+        let rows = Remembered { base: view.as_ref(), recent: &recent };
+        let mut pending = Pending::new(&rows);
+        let mut effects = Effects::default();
         let mut answers = Vec::new();
-        let mut commands = 0;
         while pending.bytes() < BATCH_BYTES {
             let Some((entry, responder)) = entries.next() else { break };
             let outcome = match entry.payload {
@@ -280,44 +360,84 @@ impl Applier {
                     self.position.members = StoredMembers::new(Some(entry.log_id), members);
                     Outcome::default()
                 }
-                EntryPayload::Normal(proposal) => {
-                    commands += 1;
-                    let command = decode_command(&proposal)?;
-                    let place = Place { term: entry.log_id.leader_id.term, index: entry.log_id.index };
-                    let applied = self.machine.apply(&mut pending, &command, place);
-                    if let Err(tricorn_mvcc::Error::State(reason)) = &applied.answer {
-                        return Err(io::Error::other(format!("apply entry {}: {reason}", entry.log_id)));
-                    }
-                    if !applied.events.is_empty() {
-                        published.push(Published { revision: applied.revision, events: applied.events.into() });
-                    }
-                    leases.extend(applied.leases);
-                    tokens.extend(applied.tokens);
-                    Outcome(Some(applied.answer))
-                }
+                EntryPayload::Normal(proposal) => Outcome(Some(self.run(&mut pending, &proposal, entry.log_id, &mut effects)?)),
             };
             self.position.applied = Some(entry.log_id);
             answers.extend(responder.map(|responder| (responder, outcome)));
         }
-        pending.put(Table::META, Bytes::from_static(RAFT), self.position.to_wire().encode_to_vec().into());
-        let changes = pending.into_changes().collect();
+        if !active(Mutation::PositionForgotten) {
+            pending.put(Table::META, Bytes::from_static(RAFT), self.position.to_wire().encode_to_vec().into());
+        }
+        // Rows take more than their bytes in memory, and then less on disk.
+        let bytes = pending.bytes() as u64 * 2 + 1024;
+        // A sum that has not been taken yet stays at its most.
+        let _sum = self.state.size.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |sum| Some(sum.saturating_add(bytes)));
+        let changes: Vec<_> = pending.into_changes().collect();
+        recent.borrow_mut().written(&changes);
+        self.recent = recent;
         let began = std::time::Instant::now();
         engine.write(changes, false)?;
         self.state.counters.commit.record(began.elapsed());
-        add(&self.state.counters.applied_commands, commands);
+        add(&self.state.counters.applied_commands, effects.commands);
         if self.machine.compacted() > self.state.compacted() {
+            if active(Mutation::WatchDroppedAtCompaction) {
+                effects.published.clear();
+            }
             self.state.compacted.store(self.machine.compacted(), Ordering::Release);
             self.sweeping = true;
         }
-        self.state.lessor.changed(&leases);
-        self.state.tokens.changed(&tokens);
+        self.state.lessor.changed(&effects.leases);
+        self.state.tokens.changed(&effects.tokens);
         self.state.set_auth(self.machine.auth());
-        self.state.hub.publish(&published);
+        self.state.set_room(&self.machine);
+        self.state.hub.publish(&effects.published);
         self.state.applied.send_replace(at(self.position.applied, self.machine.revision()));
         for (responder, outcome) in answers {
             responder.send(outcome);
         }
         Ok(())
+    }
+
+    /// Runs the command of an entry, or those of a group one after the other.
+    fn run(
+        &mut self,
+        pending: &mut Pending<'_>,
+        proposal: &Proposal,
+        at: LogId,
+        effects: &mut Effects,
+    ) -> io::Result<tricorn_mvcc::Result<Reply>> {
+        add(&self.state.counters.applied_bytes, proposal.0.len() as u64);
+        let command = decode_command(&proposal.0)?;
+        let Some(Op::Group(group)) = &command.op else { return self.run_one(pending, &command, at, effects) };
+        let mut answers = Vec::with_capacity(group.commands.len());
+        for command in &group.commands {
+            let reply = match self.run_one(pending, &decode_command(command)?, at, effects)? {
+                Ok(reply) => reply,
+                Err(error) => Reply::Failure(Error::Refused(error).to_failure()),
+            };
+            answers.push(peer::Answer { reply: Some(reply) });
+        }
+        Ok(Ok(Reply::Group(peer::Answers { answers })))
+    }
+
+    fn run_one(
+        &mut self,
+        pending: &mut Pending<'_>,
+        command: &peer::Command,
+        at: LogId,
+        effects: &mut Effects,
+    ) -> io::Result<tricorn_mvcc::Result<Reply>> {
+        effects.commands += 1;
+        let applied = self.machine.apply(pending, command, Place { term: at.leader_id.term, index: at.index });
+        if let Err(tricorn_mvcc::Error::State(reason)) = &applied.answer {
+            return Err(io::Error::other(format!("apply entry {at}: {reason}")));
+        }
+        if !applied.events.is_empty() {
+            effects.published.push(Published { revision: applied.revision, events: applied.events.into() });
+        }
+        effects.leases.extend(applied.leases);
+        effects.tokens.extend(applied.tokens);
+        Ok(applied.answer)
     }
 
     /// Drops a few compacted rows.
@@ -328,6 +448,7 @@ impl Applier {
         let done = pending.sweep(SWEEP_ROWS).map_err(io::Error::other)?;
         let changes: Vec<_> = pending.into_changes().collect();
         if !changes.is_empty() {
+            self.recent.borrow_mut().written(&changes);
             engine.write(changes, false)?;
         }
         if done {
@@ -355,10 +476,12 @@ impl Applier {
         state.lessor.replace(leases);
         state.tokens.clear();
         state.set_auth(machine.auth());
+        state.set_room(&machine);
         state.hub.replaced(machine.revision());
         state.applied.send_replace(at(position.applied, machine.revision()));
         self.machine = machine;
         self.position = position;
+        self.recent.borrow_mut().clear();
         self.sweeping = true;
         let name = old.name.clone();
         // Readers may still hold it; a directory that cannot go now goes at the next start.

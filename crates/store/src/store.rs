@@ -5,33 +5,41 @@ use crate::config::StoreConfig;
 use crate::counters::Counters;
 use crate::error::{Error, Result};
 use crate::handler::Handler;
+use crate::host;
 use crate::leadership::Leadership;
 use crate::leases::command;
 use crate::link::Transport;
 use crate::members::{MemberInfo, check_urls, list};
+use crate::mutation::{Mutation, active};
 use crate::node::Node;
 use crate::snapshot;
 use crate::start;
 use crate::types::{Member, member_to_wire};
 use crate::watcher::{WatchOptions, Watcher};
+use crate::worker::Worker;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use openraft::async_runtime::WatchReceiver;
 use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tricorn_mvcc::{Access, KvHash, Reader, is_read_only, is_serializable};
 use tricorn_proto::etcdserverpb::{
-    AlarmRequest, AlarmResponse, CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, LeaseGrantRequest,
-    LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse, LeaseStatus,
-    LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, PutRequest, PutResponse, RangeRequest, RangeResponse, ResponseHeader, TxnRequest,
-    TxnResponse,
+    AlarmMember, AlarmRequest, AlarmResponse, CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse,
+    LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse,
+    LeaseStatus, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, PutRequest, PutResponse, RangeRequest, RangeResponse, ResponseHeader,
+    TxnRequest, TxnResponse,
 };
 use tricorn_proto::peer;
 use tricorn_proto::peer::answer::Reply;
 use tricorn_proto::peer::change_request::Change;
 use tricorn_proto::peer::command::Op;
+
+/// How long a physical compaction is waited for: it goes slowly, so that nobody else notices.
+const SWEEP: Duration = Duration::from_secs(600);
 
 /// A member of the replicated store; clones are the same member. Any member takes any request.
 #[must_use = "what a client asks for goes to the store that is bound to it"]
@@ -46,6 +54,7 @@ struct Inner {
     node: Arc<Node>,
     handler: Arc<Handler>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
+    workers: Mutex<Vec<Worker>>,
 }
 
 impl Drop for Inner {
@@ -53,9 +62,9 @@ impl Drop for Inner {
         self.node.stop.cancel();
         self.node.state.hub.close();
         // Without a runtime there is nothing left that runs.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        if tokio::runtime::Handle::try_current().is_ok() {
             let raft = self.node.raft.clone();
-            runtime.spawn(async move { raft.shutdown().await });
+            drop(host::spawn(async move { raft.shutdown().await }));
         }
     }
 }
@@ -116,18 +125,31 @@ macro_rules! complete {
 }
 
 impl Store {
-    pub(crate) fn new(node: Arc<Node>, handler: Arc<Handler>, tasks: Vec<JoinHandle<()>>) -> Self {
-        Self { inner: Arc::new(Inner { node, handler, tasks: Mutex::new(tasks) }), client: None }
+    pub(crate) fn new(node: Arc<Node>, handler: Arc<Handler>, tasks: Vec<JoinHandle<()>>, workers: Vec<Worker>) -> Self {
+        let inner = Inner { node, handler, tasks: Mutex::new(tasks), workers: Mutex::new(workers) };
+        Self { inner: Arc::new(inner), client: None }
     }
 
+    // Boxed, as all that runs a whole server is: the body of a bare async function is compiled anew in every program that awaits it.
     /// Starts a member. It answers once its group has a leader.
-    pub async fn start(config: StoreConfig) -> Result<Self> {
-        start::start(config).await
+    pub fn start(config: StoreConfig) -> BoxFuture<'static, Result<Self>> {
+        Box::pin(start::start(config))
     }
 
     /// Starts a member that reaches the others in a way of the caller's.
-    pub async fn start_on(config: StoreConfig, transport: Arc<dyn Transport>) -> Result<Self> {
-        start::start_on(config, transport).await
+    pub fn start_on(config: StoreConfig, transport: Arc<dyn Transport>) -> BoxFuture<'static, Result<Self>> {
+        Box::pin(start::start_on(config, transport))
+    }
+
+    /// Returns, with the reason, once this member can do no more: its disk could not be written, and what is on it is known only to who
+    /// reads it anew. It answers nothing but errors then, and should be ended and started again.
+    pub async fn failure(&self) -> String {
+        let mut failed = self.inner.node.failed.subscribe();
+        match failed.wait_for(Option::is_some).await.map(|reason| reason.clone()) {
+            Ok(Some(reason)) => reason,
+            // The sender lives as long as this handle.
+            Ok(None) | Err(_) => std::future::pending().await,
+        }
     }
 
     /// What other members may ask of this one, for transports of the caller's.
@@ -158,16 +180,46 @@ impl Store {
 
     /// Reads keys: the newest committed state, or, when the request is serializable, what this member has.
     pub async fn range(&self, request: RangeRequest) -> Result<RangeResponse> {
-        tricorn_mvcc::check_range(&request)?;
-        if !request.serializable {
-            self.node().read_barrier().await?;
+        self.before_range(&request).await?;
+        let single = request.range_end.is_empty();
+        if self.is_free()
+            && single
+            && let Some(mut response) = self.noticed(self.node().state.latest(&request))?
+        {
+            return complete!(self, response);
         }
         let read = move |reader: &Reader<'_>, access: &Access| {
             access.read(&request.key, &request.range_end)?;
             reader.range(&request)
         };
-        let mut response = self.read(read).await?;
+        // One key is found sooner than another thread.
+        let mut response =
+            if single { self.noticed(self.node().state.read_as(self.caller().await?.as_ref(), read))? } else { self.read(read).await? };
         complete!(self, response)
+    }
+
+    /// Refuses a range that makes no sense, and waits until this member knows what it must not miss.
+    async fn before_range(&self, request: &RangeRequest) -> Result<()> {
+        tricorn_mvcc::check_range(request)?;
+        if !request.serializable && !active(Mutation::StaleRead) {
+            self.node().read_barrier().await?;
+        }
+        Ok(())
+    }
+
+    /// The same, with the keys as they go over the wire: see [`Reader::range_encoded`].
+    pub async fn range_encoded(&self, request: RangeRequest) -> Result<(RangeResponse, Bytes)> {
+        if request.range_end.is_empty() {
+            return Ok((self.range(request).await?, Bytes::new()));
+        }
+        self.before_range(&request).await?;
+        let read = move |reader: &Reader<'_>, access: &Access| {
+            access.read(&request.key, &request.range_end)?;
+            reader.range_encoded(&request)
+        };
+        let (mut response, kvs) = self.read(read).await?;
+        self.complete(&mut response.header);
+        Ok((response, kvs))
     }
 
     /// Reads rows away from the runtime's threads when there may be many. What the caller may do belongs to the same rows.
@@ -176,17 +228,28 @@ impl Store {
         ask: impl FnOnce(&Reader<'_>, &Access) -> tricorn_mvcc::Result<T> + Send + 'static,
     ) -> Result<T> {
         let (state, caller) = (self.node().state.clone(), self.caller().await?);
-        tokio::task::spawn_blocking(move || state.read_as(caller.as_ref(), ask)).await.map_err(|_| Error::Stopped)?
+        let read = host::blocking(move || state.read_as(caller.as_ref(), ask)).await.map_err(|_| Error::Stopped)?;
+        self.noticed(read)
+    }
+
+    /// A member that cannot read its own state takes part no more: it would answer some and not others, for ever.
+    fn noticed<T>(&self, read: Result<T>) -> Result<T> {
+        if let Err(error @ (Error::Refused(tricorn_mvcc::Error::State(_)) | Error::Disk { .. })) = &read {
+            self.node().fail(error);
+        }
+        read
     }
 
     pub(crate) async fn command(&self, op: Op, fence: Option<u64>) -> Result<peer::Command> {
+        let fence = fence.filter(|_| !active(Mutation::FenceIgnored));
         Ok(peer::Command { caller: self.caller().await?, ..command(op, fence) })
     }
 
     /// Writes one key.
     pub async fn put(&self, request: PutRequest, fence: Option<u64>) -> Result<PutResponse> {
-        self.admit_growth()?;
-        match self.node().propose(&self.command(Op::Put(request), fence).await?).await? {
+        let op = Op::Put(request);
+        self.node().admit_growth(&op).await?;
+        match self.node().propose(&self.command(op, fence).await?).await? {
             Reply::Put(mut response) => complete!(self, response),
             _ => unexpected(),
         }
@@ -214,8 +277,9 @@ impl Store {
             let mut response = self.read(read).await?;
             return complete!(self, response);
         }
-        self.admit_growth()?;
-        match self.node().propose(&self.command(Op::Txn(request), fence).await?).await? {
+        let op = Op::Txn(request);
+        self.node().admit_growth(&op).await?;
+        match self.node().propose(&self.command(op, fence).await?).await? {
             Reply::Txn(mut response) => complete!(self, response),
             _ => unexpected(),
         }
@@ -227,7 +291,7 @@ impl Store {
             Reply::Compact(mut response) => {
                 if request.physical {
                     let mut swept = self.node().state.swept.subscribe();
-                    let done = tokio::time::timeout(self.node().request_timeout, swept.wait_for(|at| *at >= request.revision)).await;
+                    let done = tokio::time::timeout(SWEEP, swept.wait_for(|at| *at >= request.revision)).await;
                     done.map_err(|_| Error::Timeout)?.map_err(|_| Error::Stopped)?;
                 }
                 complete!(self, response)
@@ -238,7 +302,7 @@ impl Store {
 
     /// Makes a lease. The time to live is raised to what an election may take.
     pub async fn lease_grant(&self, mut request: LeaseGrantRequest) -> Result<LeaseGrantResponse> {
-        self.admit_growth()?;
+        self.node().admit_growth(&Op::LeaseGrant(request)).await?;
         // An election may take twice its timeout: the silence before, and the candidate's own wait.
         let least = self.node().election_timeout.mul_f64(2.0 * 1.5).as_secs_f64().ceil();
         if request.ttl <= 9_000_000_000 {
@@ -327,6 +391,21 @@ impl Store {
         }
     }
 
+    /// The alarms that are on, of any member, as far as this one knows.
+    #[must_use]
+    pub fn alarms(&self) -> Vec<AlarmMember> {
+        self.node().state.room().alarms.clone()
+    }
+
+    /// Bytes that the state may take on every member from now on, whatever their configurations say; 0 for no bound. Alarms about space
+    /// are taken back.
+    pub async fn set_quota(&self, bytes: u64) -> Result<()> {
+        match self.node().propose(&self.command(Op::Quota(peer::SetQuota { bytes }), None).await?).await? {
+            Reply::Quota(_) => Ok(()),
+            _ => unexpected(),
+        }
+    }
+
     /// Watches keys on this member. A start that has been compacted away shows as the first message.
     #[must_use]
     pub fn watch(&self, options: WatchOptions) -> Watcher {
@@ -382,7 +461,7 @@ impl Store {
             revision: applied.revision,
             compacted: node.state.compacted(),
             db_size: node.state.engine().size(),
-            quota: node.quota_bytes,
+            quota: node.quota(),
             is_learner: !metrics.membership_config.voter_ids().any(|voter| voter == node.id),
             watchers: node.state.hub.watchers(),
             pending_proposals: node.permits_taken(),
@@ -467,11 +546,12 @@ impl Store {
     pub async fn defragment(&self) -> Result<()> {
         self.require_root().await?;
         let engine = self.node().state.engine();
-        let done = tokio::task::spawn_blocking(move || engine.reclaim()).await.map_err(|_| Error::Stopped)?;
+        let done = host::blocking(move || engine.reclaim()).await.map_err(|_| Error::Stopped)?;
         done.map_err(|error| Error::disk("give space back", &error))
     }
 
-    /// Stops this member, its state made durable first. Requests under way end with [`Error::Stopped`].
+    /// Stops this member, its state made durable first. Requests under way end with [`Error::Stopped`]. Once this returns, no
+    /// thread of the member's uses the disk any more.
     pub async fn shutdown(&self) -> Result<()> {
         let node = self.node();
         node.stop.cancel();
@@ -484,15 +564,12 @@ impl Store {
         }
         let stopped = node.raft.shutdown().await.map_err(|error| Error::Raft(format!("stop: {error}")));
         let engine = node.state.engine();
-        let flushed = tokio::task::spawn_blocking(move || engine.flush()).await.map_err(|_| Error::Stopped)?;
+        let workers = std::mem::take(&mut *self.inner.workers.lock());
+        for worker in workers {
+            worker.finish().await;
+        }
+        let flushed = host::blocking(move || engine.flush()).await.map_err(|_| Error::Stopped)?;
         flushed.map_err(|error| Error::disk("make the state durable", &error))?;
         stopped
-    }
-
-    /// Refuses writes that would make a full database larger.
-    fn admit_growth(&self) -> Result<()> {
-        let node = self.node();
-        let full = node.quota_bytes > 0 && node.state.engine().size() > node.quota_bytes;
-        if full { Err(tricorn_mvcc::Error::NoSpace.into()) } else { Ok(()) }
     }
 }

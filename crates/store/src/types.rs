@@ -21,6 +21,7 @@ openraft::declare_raft_types!(
         Node = Member,
         Term = u64,
         LeaderId = leader_id_std::LeaderId<u64, u64>,
+        AsyncRuntime = crate::host::Runtime,
 );
 
 pub(crate) type LogId = openraft::type_config::alias::LogIdOf<Types>;
@@ -43,7 +44,7 @@ pub struct Member {
     pub promote: bool,
 }
 
-/// An encoded [`peer::Command`]: encoded once by its proposer, kept and sent as it is.
+/// An encoded [`peer::Command`], or a group of them: encoded once by its proposer, kept and sent as it is.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Proposal(pub Bytes);
 
@@ -164,6 +165,6 @@ pub(crate) fn decode_entry(row: Bytes) -> io::Result<EntryOf> {
     entry_from_wire(entry)
 }
 
-pub(crate) fn decode_command(proposal: &Proposal) -> io::Result<peer::Command> {
-    peer::Command::decode(proposal.0.clone()).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("command: {error}")))
+pub(crate) fn decode_command(bytes: &Bytes) -> io::Result<peer::Command> {
+    peer::Command::decode(bytes.clone()).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("command: {error}")))
 }

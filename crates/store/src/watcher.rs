@@ -1,6 +1,8 @@
 //! One watch: live events, history when it begins in the past or fell behind, and how far it has come.
 
 use crate::error::{Error, Result};
+use crate::events::Events;
+use crate::host;
 use crate::hub::{Feed, Hub, Item, Step};
 use crate::state::State;
 use bytes::Bytes;
@@ -38,7 +40,7 @@ pub enum WatchMessage {
         /// The revision.
         revision: i64,
         /// The changes, in order.
-        events: Arc<[Event]>,
+        events: Events,
     },
     /// Everything up to this revision has been delivered.
     Progress {
@@ -134,11 +136,11 @@ impl Watcher {
             return;
         }
         let (state, feed) = (self.state.clone(), self.feed.clone());
-        let read = tokio::task::spawn_blocking(move || read_history(&state, &feed, from)).await;
+        let read = host::blocking(move || read_history(&state, &feed, from)).await;
         match read {
             Ok(Ok(history)) => {
                 for (revision, events) in history.revisions {
-                    let events: Arc<[Event]> = events.into();
+                    let events = Events::from(events);
                     if let Some(events) = self.wanted(&events) {
                         self.ready.push_back(WatchMessage::Events { revision, events });
                     }
@@ -167,21 +169,18 @@ impl Watcher {
     }
 
     /// What the filters leave; shared when that is everything.
-    fn wanted(&self, events: &Arc<[Event]>) -> Option<Arc<[Event]>> {
+    fn wanted(&self, events: &Events) -> Option<Events> {
         let options = &self.options;
         let keep = |event: &Event| match event.r#type() {
             EventType::Put => !options.no_put,
             EventType::Delete => !options.no_delete,
         };
         let all = !(options.no_put || options.no_delete) || events.iter().all(keep);
-        if all && (options.prev_kv || events.iter().all(|event| event.prev_kv.is_none())) {
-            return Some(events.clone());
+        let events = if options.prev_kv { events.clone() } else { events.without_previous() };
+        if all {
+            return Some(events);
         }
-        let left: Arc<[Event]> = events
-            .iter()
-            .filter(|event| keep(event))
-            .map(|event| Event { prev_kv: event.prev_kv.clone().filter(|_| options.prev_kv), ..event.clone() })
-            .collect();
+        let left: Events = events.iter().filter(|event| keep(event)).cloned().collect();
         (!left.is_empty()).then_some(left)
     }
 }

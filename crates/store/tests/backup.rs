@@ -81,10 +81,17 @@ async fn foreign_and_newer_directories_are_refused() {
     other.name = "b".into();
     assert!(matches!(Store::start(other).await, Err(Error::DataDir { .. })));
     let text = String::from_utf8(disk.read("store.json").unwrap().unwrap()).unwrap();
-    let newer = text.replace("\"format\": 1", "\"format\": 2");
+    let newer = text.replace("\"format\": 2", "\"format\": 3");
     assert_ne!(text, newer);
     disk.replace("store.json", newer.as_bytes()).unwrap();
     let error = Store::start(config(&disk)).await.err().unwrap().to_string();
     assert!(error.contains("newer version"), "{error}");
     assert_eq!(disk.read("store.json").unwrap().unwrap(), newer.as_bytes());
+    for (from, to, told) in
+        [("\"format\": 2", "\"format\": 1", "earlier version"), ("\"name\": \"a\"", "\"name\": \"b\"", "checksum mismatch")]
+    {
+        disk.replace("store.json", text.replacen(from, to, 1).as_bytes()).unwrap();
+        let error = Store::start(config(&disk)).await.err().unwrap().to_string();
+        assert!(error.contains(told), "{error}");
+    }
 }

@@ -179,6 +179,22 @@ async fn leadership_moves_and_membership_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_hears_no_quorum_is_none_until_it_hears_one_again() {
+    let mut group = Group::of_three(false, Timing::default()).await;
+    let leader = group.leader().await;
+    let (one, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    let mut seen = group.store(leader).leadership();
+    group.kill(one);
+    group.kill(other);
+    within(seen.wait_for(|now| now.leader.is_none() && !now.is_leader)).await.unwrap();
+    assert!(matches!(within(group.store(leader).put(put("k", "v"), None)).await, Err(Error::NoLeader)));
+    group.revive(one).await;
+    within(seen.wait_for(|now| now.leader.is_some())).await.unwrap();
+    within(group.store(leader).put(put("k", "v"), None)).await.unwrap();
+    group.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_hears_no_leader_has_none_until_it_hears_one_again() {
     // In memory: what is killed here would keep RocksDB in use until the process ends, which RocksDB does not forgive.
     let mut group = Group::of_three(false, Timing::default()).await;
@@ -194,5 +210,32 @@ async fn a_member_that_hears_no_leader_has_none_until_it_hears_one_again() {
     group.revive(other).await;
     within(seen.wait_for(|now| now.leader.is_some())).await.unwrap();
     within(group.store(alone).put(put("k", "v"), None)).await.unwrap();
+    group.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_has_forgotten_what_it_acknowledged_catches_up() {
+    let mut group = Group::of_three(false, Timing::default()).await;
+    let leader = group.leader().await;
+    let follower = (leader + 1) % 3;
+    within(group.store(leader).put(put("before", "x"), None)).await.unwrap();
+    group.kill(follower);
+    // Its disk as it is now: a backup that somebody restores, or a log whose end is lost.
+    let kept = group.seats[follower].memory.as_ref().unwrap();
+    let (old, same) = (kept.crash(), kept.crash());
+    group.set_disk(follower, &same);
+    group.revive(follower).await;
+    for n in 0..50 {
+        within(group.store(leader).put(put(&format!("k{n}"), "x"), None)).await.unwrap();
+    }
+    assert_eq!(value(group.store(follower), "k49").await.unwrap(), "x");
+    group.kill(follower);
+    group.set_disk(follower, &old);
+    group.revive(follower).await;
+    let caught_up = group.store(follower);
+    until("it has everything again", async || caught_up.status().applied_index >= group.store(leader).status().applied_index).await;
+    assert_eq!(value(caught_up, "k49").await.unwrap(), "x");
+    within(group.store(leader).put(put("after", "x"), None)).await.unwrap();
+    assert_eq!(value(caught_up, "after").await.unwrap(), "x");
     group.shutdown().await;
 }

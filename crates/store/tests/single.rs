@@ -3,9 +3,11 @@
 
 use bytes::Bytes;
 use std::time::Duration;
+use tricorn_proto::etcdserverpb::alarm_request::AlarmAction;
 use tricorn_proto::etcdserverpb::request_op::Request;
 use tricorn_proto::etcdserverpb::{
-    CompactionRequest, Compare, DeleteRangeRequest, LeaseGrantRequest, PutRequest, RangeRequest, RequestOp, TxnRequest, compare,
+    AlarmMember, AlarmRequest, AlarmType, CompactionRequest, Compare, DeleteRangeRequest, LeaseGrantRequest, PutRequest, RangeRequest,
+    RequestOp, TxnRequest, compare,
 };
 use tricorn_store::{Error, MemoryDisk, Storage, Store, StoreConfig, WatchMessage, WatchOptions};
 
@@ -57,12 +59,53 @@ async fn puts_reads_transactions_and_watches() {
     assert_eq!(seen, [(2, 0, false), (3, 0, true), (4, 1, true)]);
     watch.handle().request_progress();
     assert_eq!(within(watch.next()).await.unwrap(), WatchMessage::Progress { revision: 4 });
+    let mut early = store.watch(WatchOptions { key: "k1".into(), start_revision: 7, ..WatchOptions::default() });
+    early.handle().request_progress();
+    for value in ["5", "6"] {
+        store.put(put("other", value), None).await.unwrap();
+    }
+    // Of a time before it begins a watch is told nothing, not even that nothing happened.
+    assert_eq!(within(early.next()).await.unwrap(), WatchMessage::Progress { revision: 6 });
     let mut past = store.watch(WatchOptions { key: "k1".into(), start_revision: 3, ..WatchOptions::default() });
     assert!(matches!(within(past.next()).await.unwrap(), WatchMessage::Events { revision: 3, .. }));
     store.compact(CompactionRequest { revision: 4, physical: true }).await.unwrap();
     let mut gone = store.watch(WatchOptions { key: "k1".into(), start_revision: 2, ..WatchOptions::default() });
     assert!(matches!(within(gone.next()).await.unwrap(), WatchMessage::Canceled { compact_revision: 4, .. }));
     assert!(within(gone.next()).await.is_none());
+    store.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_database_raises_the_alarm_and_lets_room_be_made() {
+    let mut config = StoreConfig::new("a", "");
+    config.storage = Storage::Disk(std::sync::Arc::new(MemoryDisk::default()));
+    config.quota_bytes = 64 << 10;
+    let store = Store::start(config).await.unwrap();
+    let large = "x".repeat(1000);
+    let mut full = None;
+    for number in 0..1000 {
+        full = within(store.put(put(&format!("k{number}"), &large), None)).await.err();
+        if full.is_some() {
+            break;
+        }
+    }
+    let no_space = |error: &Error| matches!(error, Error::Refused(tricorn_mvcc::Error::NoSpace));
+    assert!(full.as_ref().is_some_and(no_space), "{full:?}");
+    let alarm = AlarmMember { member_id: store.member_id(), alarm: AlarmType::Nospace.into() };
+    assert_eq!(store.alarm(AlarmRequest::default()).await.unwrap().alarms, [alarm]);
+    // Kubernetes deletes by transactions.
+    let delete = DeleteRangeRequest { key: "k".into(), range_end: "l".into(), ..DeleteRangeRequest::default() };
+    let delete = RequestOp { request: Some(Request::RequestDeleteRange(delete)) };
+    let deleted = within(store.txn(TxnRequest { success: vec![delete], ..TxnRequest::default() }, None)).await.unwrap();
+    let revision = deleted.header.unwrap().revision;
+    store.compact(CompactionRequest { revision, physical: true }).await.unwrap();
+    store.defragment().await.unwrap();
+    // There is room, and nobody has said so yet.
+    assert!(no_space(&store.put(put("k", "small"), None).await.unwrap_err()));
+    let off = AlarmRequest { action: AlarmAction::Deactivate.into(), member_id: alarm.member_id, alarm: alarm.alarm };
+    store.alarm(off).await.unwrap();
+    within(store.put(put("k", "small"), None)).await.unwrap();
+    assert!(store.alarm(AlarmRequest::default()).await.unwrap().alarms.is_empty());
     store.shutdown().await.unwrap();
 }
 
@@ -122,4 +165,16 @@ async fn an_expired_lease_takes_its_keys_along() {
     assert!(value(&store, "l").await.is_none());
     assert_eq!(store.lease_keep_alive(7).await.unwrap().ttl, 0);
     store.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_has_stopped_has_let_go_of_its_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 0..20 {
+        // RocksDB locks its directory for as long as any thread uses it.
+        let store = Store::start(StoreConfig::new("a", dir.path())).await.unwrap();
+        let puts = (0..20).map(|n| store.put(put(&format!("k{n}"), &round.to_string()), None));
+        within(futures::future::try_join_all(puts)).await.unwrap();
+        within(store.shutdown()).await.unwrap();
+    }
 }

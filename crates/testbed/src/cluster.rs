@@ -4,9 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use nix::fcntl::Flock;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use crate::access::ApiAccess;
 use crate::clean::clean;
@@ -15,17 +14,16 @@ use crate::dial::Dialer;
 use crate::error::{Error, Result};
 use crate::forward::Forwarder;
 use crate::host;
+use crate::hosts::{Ground, Hosts};
 use crate::images::build_images;
 use crate::launch::{self, API_PORT};
 use crate::network::Network;
 use crate::preflight::{is_root, preflight};
-use crate::process::ProcessId;
 use crate::progress::Progress;
-use crate::state::{ClusterState, FORMAT, HostRecord, Mode, StateFile};
+use crate::state::{ClusterState, HostRecord, Mode, StateFile};
 
 const POLL: Duration = Duration::from_millis(50);
 const ASK: Duration = Duration::from_secs(2);
-const STOP_GRACE: Duration = Duration::from_secs(15);
 
 /// What a cluster is made of.
 #[derive(Clone, Debug)]
@@ -96,18 +94,18 @@ impl Condition {
 #[derive(Debug)]
 pub struct Cluster {
     config: ClusterConfig,
-    file: StateFile,
-    dialer: Dialer,
+    hosts: Hosts,
     forwarder: Option<Forwarder>,
-    supervisor: Option<JoinHandle<()>>,
-    stop: CancellationToken,
-    _lock: Flock<std::fs::File>,
 }
 
 impl Cluster {
     /// Starts a cluster and waits until every server is ready and every worker is Ready. If it fails, nothing of it is
     /// left but its data and logs.
-    pub async fn start(config: ClusterConfig, progress: &dyn Progress) -> Result<Self> {
+    pub fn start(config: ClusterConfig, progress: &dyn Progress) -> BoxFuture<'_, Result<Self>> {
+        Box::pin(Self::begin(config, progress))
+    }
+
+    async fn begin(config: ClusterConfig, progress: &dyn Progress) -> Result<Self> {
         let (file, lock) = open(&config)?;
         preflight(&config)?;
         progress.step("Clearing away what an earlier run left");
@@ -134,75 +132,48 @@ impl Cluster {
         config.data_dir = file.dir().to_owned();
         config.binary = config.binary.canonicalize().map_err(|e| Error::io(format!("find {}", config.binary.display()), e))?;
         let (dir, id) = (file.dir(), file.id());
-        let network = Network::new(&id, config.subnet);
-        let hosts = launch::plan(&config, dir, &id, &network);
-        for host in &hosts {
-            for folder in [dir.join("logs").join(&host.name), dir.join(&host.name)] {
-                std::fs::create_dir_all(&folder).map_err(|e| Error::io(format!("make {}", folder.display()), e))?;
-            }
-        }
-        let hub = if config.mode == Mode::Namespaces {
-            progress.step("Laying the network");
-            network.create().await?;
-            for host in &hosts {
-                network.attach(&host.name, host.address).await?;
-            }
-            Some(Network::netns_path(&network.hub()))
-        } else {
-            None
-        };
+        let hosts = launch::plan(&config, dir, &id, &Network::new(&id, config.subnet));
         if config.workers > 0 {
             progress.step("Building the test images");
             let images = launch::images_dir(dir);
             tokio::task::spawn_blocking(move || build_images(&images)).await.map_err(|e| Error::io("build images", e.into()))??;
         }
-        let dialer = Dialer::start(hub)?;
-        let (forwarder, api) = match config.mode {
-            Mode::Namespaces => {
-                let servers = hosts.iter().take(config.servers.into()).map(|h| h.address).collect();
-                let forwarder = Forwarder::start(config.api_port, servers, dialer.clone()).await?;
-                let address = forwarder.address();
-                (Some(forwarder), address)
-            }
-            Mode::Loopback => (None, SocketAddr::from((Ipv4Addr::LOCALHOST, API_PORT))),
-        };
-        file.write(&ClusterState {
-            format: FORMAT,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            id,
-            mode: config.mode,
-            subnet: config.subnet,
-            api: format!("https://{api}"),
-            supervisor: ProcessId::of(std::process::id() as i32),
-            hosts,
-            cuts: Vec::new(),
-        })?;
-        let stop = CancellationToken::new();
-        let supervisor = tokio::spawn(crate::supervisor::Supervisor::new(file.clone(), config.restart).run(stop.clone()));
-        Ok(Self { config, file: file.clone(), dialer, forwarder, supervisor: Some(supervisor), stop, _lock: lock })
+        progress.step("Laying the network");
+        let servers = hosts.iter().take(config.servers.into()).map(|h| h.address).collect();
+        let ground = Ground { mode: config.mode, subnet: config.subnet, restart: config.restart };
+        let mut forwarder = None;
+        let hosts = Hosts::lay_locked(file, lock, &ground, hosts, async |dialer| {
+            let api = match ground.mode {
+                Mode::Namespaces => forwarder.insert(Forwarder::start(config.api_port, servers, dialer).await?).address(),
+                Mode::Loopback => SocketAddr::from((Ipv4Addr::LOCALHOST, API_PORT)),
+            };
+            Ok(format!("https://{api}"))
+        });
+        let hosts = hosts.await?;
+        Ok(Self { config, hosts, forwarder })
     }
 
     async fn bring_up(&mut self, progress: &dyn Progress) -> Result<()> {
-        let state = self.file.read()?;
+        let state = self.file().read()?;
         let servers: Vec<HostRecord> = state.servers().cloned().collect();
         // An earlier run's members need each other for a quorum, so they start together; new ones join one by one.
         let known: Vec<_> = servers.iter().filter(|s| launch::known_server(self.dir(), &s.name)).collect();
         if !known.is_empty() {
             progress.step("Starting the servers again");
             for server in &known {
-                control::start(&self.file, &server.name).await?;
+                control::start(self.file(), &server.name).await?;
             }
         }
         for server in &servers {
             progress.step(&format!("Starting server {} ({})", server.name, server.address));
-            control::start(&self.file, &server.name).await?;
+            control::start(self.file(), &server.name).await?;
             self.server_ready(&server.name).await?;
         }
         self.publish()?;
         let workers: Vec<HostRecord> = state.workers().cloned().collect();
         for worker in &workers {
             progress.step(&format!("Starting worker {} ({})", worker.name, worker.address));
-            control::start(&self.file, &worker.name).await?;
+            control::start(self.file(), &worker.name).await?;
         }
         for worker in &workers {
             progress.step(&format!("Waiting for node {} to be Ready", worker.name));
@@ -213,12 +184,12 @@ impl Cluster {
 
     /// The data directory.
     pub fn dir(&self) -> &Path {
-        self.file.dir()
+        self.file().dir()
     }
 
     /// The state file, for the functions of this crate that work on a cluster from outside ([`control::kill`] and others).
     pub fn file(&self) -> &StateFile {
-        &self.file
+        self.hosts.file()
     }
 
     /// The administrator's kubeconfig.
@@ -233,15 +204,15 @@ impl Cluster {
 
     /// Opens connections from the hub of the cluster's network, as another host would.
     pub fn dialer(&self) -> &Dialer {
-        &self.dialer
+        self.hosts.dialer()
     }
 
     /// The administrator's way to each server.
     pub fn access(&self) -> Result<ApiAccess> {
-        let state = self.file.read()?;
+        let state = self.file().read()?;
         let path = state.servers().map(|s| launch::server_kubeconfig(self.dir(), &s.name)).find(|p| p.is_file());
         let path = path.unwrap_or_else(|| launch::server_kubeconfig(self.dir(), "s1"));
-        ApiAccess::new(&path, self.dialer.clone())
+        ApiAccess::new(&path, self.dialer().clone())
     }
 
     /// Waits until a server answers /readyz; fails at once when its process has ended.
@@ -258,7 +229,7 @@ impl Cluster {
     async fn wait(&self, name: &str, condition: Condition) -> Result<()> {
         let begin = Instant::now();
         loop {
-            let state = self.file.read()?;
+            let state = self.file().read()?;
             let host = state.host(name)?;
             if let (true, Some(status)) = (condition.needs_host(), &host.last_exit) {
                 return Err(host::ended(name, status, &launch::log_file(self.dir(), host)));
@@ -325,45 +296,8 @@ impl Cluster {
     }
 
     /// Ends everything in good order: workers first, then servers, then the network. Data and logs stay.
-    pub async fn down(mut self) -> Result<()> {
-        let state = self.file.read()?;
-        for group in [state.workers().collect::<Vec<_>>(), state.servers().collect()] {
-            let mut stops = tokio::task::JoinSet::new();
-            for host in group {
-                let (file, name) = (self.file.clone(), host.name.clone());
-                stops.spawn(async move { control::stop(&file, &name, STOP_GRACE).await });
-            }
-            while let Some(stopped) = stops.join_next().await {
-                stopped.map_err(|e| Error::io("stop a host", e.into()))??;
-            }
-        }
-        self.stop.cancel();
-        if let Some(task) = self.supervisor.take() {
-            let _ = task.await;
-        }
-        self.forwarder.take();
-        clean(&self.file).await
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        self.stop.cancel();
-        if let Some(task) = self.supervisor.take() {
-            // The task owns the hosts: without it their first processes read the end of their input and go.
-            task.abort();
-            let file = self.file.clone();
-            // A test that fails drops its cluster: what it made must go all the same, and nobody is there to wait.
-            let worker = std::thread::spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-                match runtime.map(|runtime| runtime.block_on(clean(&file))) {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => tracing::warn!(%error, "clean up a dropped cluster"),
-                    Err(error) => tracing::warn!(%error, "clean up a dropped cluster"),
-                }
-            });
-            let _ = worker.join();
-        }
+    pub async fn down(self) -> Result<()> {
+        self.hosts.down().await
     }
 }
 
@@ -423,6 +357,7 @@ fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
+    use crate::state::FORMAT;
 
     #[test]
     fn the_kubeconfig_points_at_the_machines_door() {

@@ -135,13 +135,34 @@ pub async fn cut(file: &StateFile, name: &str, peer: Option<&str>) -> Result<()>
         if let Some(peer) = peer {
             state.host(peer)?;
         }
-        let cut = Cut { host: name.to_owned(), peer: peer.map(str::to_owned) };
+        let cut = Cut { host: name.to_owned(), peer: peer.map(str::to_owned), one_way: false };
         if !state.cuts.contains(&cut) {
             state.cuts.push(cut);
         }
         Ok(state.clone())
     })?;
     network(&state)?.apply_cuts(&state.cuts).await
+}
+
+/// Makes `cuts` the only ones there are, at once.
+pub async fn partition(file: &StateFile, cuts: Vec<Cut>) -> Result<()> {
+    let state = file.update(|state| {
+        network(state)?;
+        for cut in &cuts {
+            state.host(&cut.host)?;
+            cut.peer.as_deref().map_or(Ok(()), |peer| state.host(peer).map(drop))?;
+        }
+        state.cuts = cuts;
+        Ok(state.clone())
+    })?;
+    network(&state)?.apply_cuts(&state.cuts).await
+}
+
+/// Loses `percent` of the packets on their way to a host, at random; 0 ends it.
+pub async fn lose(file: &StateFile, name: &str, percent: u8) -> Result<()> {
+    let state = file.read()?;
+    state.host(name)?;
+    network(&state)?.lose(name, percent).await
 }
 
 /// Ends cuts and delays: of one host (towards `peer` only, if given), or, with no name, of all.

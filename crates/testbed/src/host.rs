@@ -40,6 +40,9 @@ done
 echo ready
 exec env --ignore-signal=CHLD cat >/dev/null"#;
 
+/// What a line of a host's log begins with that says how its main process ended when nobody had asked it to.
+pub const ENDED: &str = "testbed: the main process has ended";
+
 const BOOT_DEADLINE: Duration = Duration::from_secs(20);
 const END_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -151,6 +154,15 @@ impl Host {
 
 fn open_log(log: &Path) -> Result<std::fs::File> {
     OpenOptions::new().create(true).append(true).mode(0o640).open(log).map_err(|e| Error::io(format!("open {}", log.display()), e))
+}
+
+/// Notes in a host's log that its main process has ended by itself, for whoever reads it later: a signal leaves no words.
+pub(crate) fn log_end(log: &Path, status: &str) {
+    use std::io::Write;
+    let note = |mut file: std::fs::File| writeln!(file, "{ENDED}: {status}").map_err(|e| Error::io(format!("write {}", log.display()), e));
+    if let Err(error) = open_log(log).and_then(note) {
+        tracing::warn!(%error, "note the end of a process");
+    }
 }
 
 async fn start_init(record: &HostRecord, private: &Path) -> Result<(Child, ProcessId)> {

@@ -11,7 +11,7 @@ use crate::cgroup;
 use crate::cluster::ClusterConfig;
 use crate::host::Role;
 use crate::network::Network;
-use crate::state::{Desired, HostRecord, Mode};
+use crate::state::{HostRecord, Mode};
 
 pub(crate) const API_PORT: u16 = 6443;
 
@@ -36,22 +36,7 @@ pub(crate) fn plan(config: &ClusterConfig, dir: &Path, id: &str, network: &Netwo
                 Mode::Loopback => String::new(),
             };
             let env = environment(config, dir, id, &name, role, address, number > 1);
-            hosts.push(HostRecord {
-                name,
-                role,
-                address,
-                netns,
-                argv,
-                env,
-                desired: Desired::Off,
-                wanted_boot: 0,
-                boot: 0,
-                paused: false,
-                init: None,
-                main: None,
-                last_exit: None,
-                delay_ms: 0,
-            });
+            hosts.push(HostRecord::new(&name, role, address, netns, argv, env));
         }
     }
     hosts

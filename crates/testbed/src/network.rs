@@ -21,6 +21,9 @@ pub struct Cut {
     pub host: String,
     /// The other end; none means the whole network.
     pub peer: Option<String>,
+    /// Whether only what the host sends is lost, and what it is sent still comes.
+    #[serde(default)]
+    pub one_way: bool,
 }
 
 impl Cut {
@@ -110,19 +113,39 @@ impl Network {
     /// Makes the bridge drop what crosses `cuts`, and nothing else. The whole table is replaced at once.
     pub async fn apply_cuts(&self, cuts: &[Cut]) -> Result<()> {
         let mut rules = String::from("*filter\n:INPUT ACCEPT\n:FORWARD ACCEPT\n:OUTPUT ACCEPT\n");
-        for Cut { host, peer } in cuts {
-            match peer {
-                Some(peer) => {
-                    rules.push_str(&format!("-A FORWARD -i {host} -o {peer} -j DROP\n-A FORWARD -i {peer} -o {host} -j DROP\n"));
-                }
-                None => {
-                    rules.push_str(&format!("-A FORWARD -i {host} -j DROP\n-A FORWARD -o {host} -j DROP\n"));
-                    rules.push_str(&format!("-A INPUT -i {host} -j DROP\n-A OUTPUT -o {host} -j DROP\n"));
-                }
+        for Cut { host, peer, one_way } in cuts {
+            let lost = match peer {
+                Some(peer) => [vec![format!("FORWARD -i {host} -o {peer}")], vec![format!("FORWARD -i {peer} -o {host}")]],
+                None => [
+                    vec![format!("FORWARD -i {host}"), format!("INPUT -i {host}")],
+                    vec![format!("FORWARD -o {host}"), format!("OUTPUT -o {host}")],
+                ],
+            };
+            for packets in lost.iter().take(if *one_way { 1 } else { 2 }).flatten() {
+                rules.push_str(&format!("-A {packets} -j DROP\n"));
             }
         }
         let net = format!("--net=/run/netns/{}", self.hub());
         run_with("cut links", &["nsenter", &net, "ebtables-restore"], Some(&rules)).await?;
+        Ok(())
+    }
+
+    /// Loses `percent` of the packets on their way to `host`; 0 loses none.
+    pub async fn lose(&self, host: &str, percent: u8) -> Result<()> {
+        // A chain of its own is emptied and filled without touching what a proxy may have made on the host.
+        let mut rules = String::from("*filter\n:TESTBED-LOSS - [0:0]\n");
+        if percent > 0 {
+            let probability = f64::from(percent.min(100)) / 100.0;
+            rules.push_str(&format!("-A TESTBED-LOSS -i eth0 -m statistic --mode random --probability {probability} -j DROP\n"));
+        }
+        rules.push_str("COMMIT\n");
+        let what = format!("lose packets to {host}");
+        let net = format!("--net={}", Self::netns_path(&self.netns(host)).display());
+        run_with(&what, &["nsenter", &net, "iptables-restore", "--noflush"], Some(&rules)).await?;
+        let jump = ["nsenter", &net, "iptables", "-C", "INPUT", "-j", "TESTBED-LOSS"];
+        if run(&what, &jump).await.is_err() {
+            run(&what, &["nsenter", &net, "iptables", "-I", "INPUT", "-j", "TESTBED-LOSS"]).await?;
+        }
         Ok(())
     }
 
@@ -152,10 +175,10 @@ mod tests {
 
     #[test]
     fn healing_names_a_host_a_pair_or_either_end() {
-        let pair = Cut { host: "s1".into(), peer: Some("w1".into()) };
+        let pair = Cut { host: "s1".into(), peer: Some("w1".into()), one_way: false };
         assert!(pair.healed_by("s1", None) && pair.healed_by("w1", Some("s1")));
         assert!(!pair.healed_by("s2", None) && !pair.healed_by("s1", Some("s2")));
-        let all = Cut { host: "s1".into(), peer: None };
+        let all = Cut { host: "s1".into(), peer: None, one_way: false };
         assert!(all.healed_by("s1", None) && !all.healed_by("s1", Some("w1")));
     }
 

@@ -72,6 +72,26 @@ pub struct HostRecord {
 }
 
 impl HostRecord {
+    /// A host that is off, and was never on.
+    pub fn new(name: &str, role: Role, address: Ipv4Addr, netns: String, argv: Vec<String>, env: Vec<(String, String)>) -> Self {
+        Self {
+            name: name.to_owned(),
+            role,
+            address,
+            netns,
+            argv,
+            env,
+            desired: Desired::Off,
+            wanted_boot: 0,
+            boot: 0,
+            paused: false,
+            init: None,
+            main: None,
+            last_exit: None,
+            delay_ms: 0,
+        }
+    }
+
     /// One word for what the host is doing: running, paused, failed, starting or off.
     pub fn state(&self) -> &'static str {
         let main = self.main.is_some_and(|p| p.alive());

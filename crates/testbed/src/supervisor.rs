@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Result;
-use crate::host::Host;
+use crate::host::{self, Host};
 use crate::launch;
 use crate::state::{Desired, HostRecord, StateFile};
 
@@ -95,6 +95,7 @@ impl Supervisor {
             held.retry_at = self.restart.then(|| Instant::now() + held.backoff);
             held.backoff = (held.backoff * 2).min(MAX_BACKOFF);
             tracing::warn!(host = %record.name, %status, again = self.restart, "main process ended");
+            host::log_end(&launch::log_file(self.file.dir(), record), &status);
             return self.note(&record.name, |host| host.last_exit = Some(status));
         }
         if held.retry_at.is_some_and(|at| at <= Instant::now()) {

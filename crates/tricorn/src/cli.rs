@@ -1,7 +1,9 @@
 //! The command line: what there is to say, and what becomes of it.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
+use clap::builder::Resettable;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -41,6 +43,7 @@ enum Verb {
     Kubeconfig(commands::kubeconfig::Args),
     Token(commands::token::Args),
     Member(commands::member::Args),
+    Quota(commands::quota::Args),
     Snapshot(commands::snapshot::Args),
     Certs(commands::certs::Args),
     Image(commands::image::Args),
@@ -50,7 +53,32 @@ enum Verb {
     Completion(commands::completion::Args),
 }
 
+/// tokio's own variable for the number of its threads.
+const THREADS: &str = "TOKIO_WORKER_THREADS";
+
+/// How long a process that has done its work waits for threads that have not.
+const LEFT_OVER: Duration = Duration::from_secs(3);
+
 impl Verb {
+    /// How many threads the runtime has, where one for each processor is not the best, and nobody has said otherwise.
+    fn threads(&self) -> Option<usize> {
+        let all = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        // The store's own threads, which write the log and the state, need processors too; and to hand a request from thread to thread
+        // costs more than to answer it.
+        let is_store = matches!(self, Self::Etcd(_)) && std::env::var_os(THREADS).is_none();
+        is_store.then(|| (all / 2).max(1))
+    }
+
+    /// Gives up huge pages where nobody else would lose them: the allocator asks for them, and most of each would stay unused. Children
+    /// inherit this, so an agent, under whom containers run, keeps them.
+    fn save_memory(&self) {
+        if matches!(self, Self::Etcd(_) | Self::Server(_))
+            && let Err(error) = nix::sys::prctl::set_thp_disable(true)
+        {
+            tracing::debug!(%error, "huge pages could not be given up");
+        }
+    }
+
     async fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Up(args) => Box::pin(args.run()).await,
@@ -63,6 +91,7 @@ impl Verb {
             Self::Kubeconfig(args) => args.run().await,
             Self::Token(args) => args.run().await,
             Self::Member(args) => args.run().await,
+            Self::Quota(args) => args.run().await,
             Self::Snapshot(args) => args.run().await,
             Self::Certs(args) => args.run(),
             Self::Image(args) => args.run().await,
@@ -80,8 +109,13 @@ pub fn main() -> ExitCode {
         Ok(command) => command,
         Err(error) => return failed(&error, WRONG_USAGE),
     };
-    let arguments = commands::etcd::tolerant(std::env::args_os());
-    let parsed = command.try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
+    let line = match commands::etcd_flags::tolerant(std::env::args_os()) {
+        Ok(line) => line,
+        Err(error) => return failed(&error, WRONG_USAGE),
+    };
+    let command =
+        if line.from_file { command.mut_subcommand("etcd", |etcd| etcd.mut_args(|flag| flag.env(Resettable::Reset))) } else { command };
+    let parsed = command.try_get_matches_from(line.arguments).and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
@@ -91,13 +125,19 @@ pub fn main() -> ExitCode {
             return if asked { ExitCode::SUCCESS } else { ExitCode::from(WRONG_USAGE) };
         }
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    cli.verb.save_memory();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = cli.verb.threads() {
+        runtime.worker_threads(threads);
+    }
+    let runtime = match runtime.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&anyhow::Error::new(error).context("start the runtime"), FAILED),
     };
     let outcome = runtime.block_on(cli.verb.run());
-    // Blocking work that is left over (a name look-up, say) must not keep the process from ending.
-    runtime.shutdown_background();
+    // What is left over lets go of its databases before the process ends, because their library's own ending does not wait for it and
+    // would abort. A thread that is stuck (in a name look-up, say) must not keep the process for long.
+    runtime.shutdown_timeout(LEFT_OVER);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error, FAILED),

@@ -134,6 +134,17 @@ pub struct NewToken {
     pub info: TokenInfo,
 }
 
+/// How much room the store has.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct QuotaInfo {
+    /// Bytes it may take on each server; 0 for no bound.
+    pub bytes: u64,
+    /// Bytes it takes on the server that answers.
+    pub used: u64,
+    /// Alarms that are on, in words.
+    pub alarms: Vec<String>,
+}
+
 /// A member of the store's group.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct MemberInfo {

@@ -14,7 +14,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("doors", &["etcd-api", "apiserver"]),
     ("beside", &["testbed", "sim", "bench", "xtask"]),
     ("house", &["tricorn"]),
-    ("tests", &["e2e"]),
+    ("tests", &["e2e", "jepsen", "fuzz"]),
 ];
 
 /// Arrows inside one layer that the architecture draws.
@@ -38,6 +38,9 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("axum", &["apiserver", "etcd-api", "tricorn"]),
     ("containerd-client", &["kubelet"]),
 ];
+
+/// A feature that only one room may turn on: it plants bugs in the store, for the simulation to find.
+const PLANTED: (&str, &str, &str) = ("tricorn-store", "mutations", "sim");
 
 /// Libraries that make a crate impure: words and minds know no runtime, socket or randomness.
 const IMPURE: &[&str] = &["tokio", "hyper", "tokio-stream", "futures", "reqwest", "rand", "nix", "libc", "tempfile"];
@@ -64,6 +67,8 @@ struct Package {
 struct Dependency {
     name: String,
     kind: Option<String>,
+    #[serde(default)]
+    features: Vec<String>,
 }
 
 /// Reads the workspace graph with `cargo metadata` and reports every broken law at once.
@@ -94,6 +99,15 @@ fn check_package(package: &Package, broken: &mut Vec<String>) {
         broken.push(format!("{room} is in no layer: add it to crates/xtask/src/house.rs and to ARCHITECTURE.md"));
         return;
     };
+    for dependency in &package.dependencies {
+        let (library, feature, only) = PLANTED;
+        if dependency.name == library && room != only && dependency.features.iter().any(|turned_on| turned_on == feature) {
+            broken.push(format!("{room} turns on {feature} of {library}, which is for {only} only"));
+        }
+        if dependency.name == "tricorn-sim" {
+            broken.push(format!("{room} depends on sim, which turns on {feature} of {library}"));
+        }
+    }
     for dependency in package.dependencies.iter().filter(|d| d.kind.is_none()) {
         let name = dependency.name.as_str();
         if let Some((_, rooms)) = LIBRARIES.iter().find(|(library, _)| *library == name)
@@ -138,7 +152,7 @@ mod tests {
     fn broken(name: &str, dependencies: &[&str]) -> Vec<String> {
         let package = Package {
             name: format!("tricorn-{name}"),
-            dependencies: dependencies.iter().map(|d| Dependency { name: (*d).into(), kind: None }).collect(),
+            dependencies: dependencies.iter().map(|d| Dependency { name: (*d).into(), kind: None, features: Vec::new() }).collect(),
         };
         let mut broken = Vec::new();
         check_package(&package, &mut broken);

@@ -5,6 +5,7 @@ use crate::context::Context;
 use crate::pipeline::{Target, Write};
 use crate::server::Server;
 use serde_json::{Value, json};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::MissedTickBehavior;
@@ -71,14 +72,17 @@ async fn announce_self(server: &Server, stored: &StoredResource) -> Result<(), S
 }
 
 async fn write_down(server: &Server, announced: &[Arc<Object>]) -> Result<(), Status> {
-    let mut servers: Vec<(String, i64)> =
-        announced.iter().map(|one| (one.name().to_owned(), one.value()["spec"]["port"].as_i64().unwrap_or(6443))).collect();
-    servers.sort();
-    if servers.is_empty() {
-        return Ok(());
-    }
+    let mut servers: Vec<(IpAddr, i64)> = announced
+        .iter()
+        .filter_map(|one| Some((one.name().parse().ok()?, one.value()["spec"]["port"].as_i64().unwrap_or(6443))))
+        // Nobody reaches these from elsewhere, and no endpoint may have them.
+        .filter(|(address, _): &(IpAddr, i64)| !address.is_loopback())
+        .collect();
+    servers.sort_unstable();
+    let Some(&(first, port)) = servers.first() else { return Ok(()) };
+    let family = if first.is_ipv6() { "IPv6" } else { "IPv4" };
+    servers.retain(|(address, _)| address.is_ipv6() == first.is_ipv6());
     let context = context();
-    let port = servers[0].1;
     let labels = json!({"endpointslice.kubernetes.io/skip-mirror": "true"});
     let addresses: Vec<Value> = servers.iter().map(|(ip, _)| json!({"ip": ip})).collect();
     let endpoints = json!({
@@ -90,7 +94,7 @@ async fn write_down(server: &Server, announced: &[Arc<Object>]) -> Result<(), St
     let slice = json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
         "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"}},
-        "addressType": "IPv4", "endpoints": ready, "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+        "addressType": family, "endpoints": ready, "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
     });
     bring_about(server, &context, "discovery.k8s.io", "v1", "endpointslices", &slice, &["endpoints", "ports"]).await
 }

@@ -38,15 +38,15 @@ fn path(server: &Server, context: &Context) -> Answer {
     let trimmed = path.trim_end_matches('/');
     match trimmed {
         _ if health::is_health_path(path) => health::serve(server, context),
-        "/version" => respond::value(context, StatusCode::OK, &version()),
+        "/version" => respond::json_document(context, &version()),
         "/metrics" => Ok(respond::text(StatusCode::OK, server.metrics.text())),
         "/openapi/v2" => openapi::v2(server, context),
         "/.well-known/openid-configuration" => {
             let keys = format!("https://{}:{}/openid/v1/jwks", server.config.advertise_address, server.config.advertise_port);
-            respond::value(context, StatusCode::OK, &server.config.service_account_verifier.discovery(&keys))
+            respond::json_document(context, &server.config.service_account_verifier.discovery(&keys))
         }
-        "/openid/v1/jwks" => respond::value(context, StatusCode::OK, &server.config.service_account_verifier.key_set()),
-        "" => respond::value(context, StatusCode::OK, &discovery::root(server)),
+        "/openid/v1/jwks" => respond::json_document(context, &server.config.service_account_verifier.key_set()),
+        "" => respond::json_document(context, &discovery::root(server)),
         _ if trimmed == "/openapi/v3" || path.starts_with("/openapi/v3/") => openapi::v3(server, context),
         _ if trimmed == "/api" || trimmed == "/apis" || path.starts_with("/api/") || path.starts_with("/apis/") => {
             discovery::serve(server, context)

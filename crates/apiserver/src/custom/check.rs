@@ -1,6 +1,7 @@
 //! Defaults and rules of a structural schema.
 
 use serde_json::Value;
+use std::collections::HashSet;
 use tricorn_meta::{FieldError, FieldPath};
 
 /// Fills in what the schema has defaults for.
@@ -59,6 +60,24 @@ fn required(schema: &Value, value: &Value, path: &FieldPath, errors: &mut Vec<Fi
     }
 }
 
+/// Sets have each value once, and lists that are maps each key.
+fn single(schema: &Value, items: &[Value], path: &FieldPath, errors: &mut Vec<FieldError>) {
+    let keys: Vec<&str> = schema["x-kubernetes-list-map-keys"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let identity = |item: &Value| match schema["x-kubernetes-list-type"].as_str() {
+        Some("set") => Some(item.clone()),
+        Some("map") => Some(keys.iter().map(|key| ((*key).to_owned(), item[*key].clone())).collect()),
+        _ => None,
+    };
+    let mut seen = HashSet::new();
+    for (index, item) in items.iter().enumerate() {
+        if let Some(identity) = identity(item)
+            && !seen.insert(identity.to_string())
+        {
+            errors.push(FieldError::duplicate(&path.index(index), identity));
+        }
+    }
+}
+
 fn check(schema: &Value, value: &Value, path: &FieldPath, errors: &mut Vec<FieldError>) {
     let invalid = |detail: String| FieldError::invalid(path, value.clone(), format!("{path} in body {detail}"));
     if value.is_null() {
@@ -101,6 +120,7 @@ fn check(schema: &Value, value: &Value, path: &FieldPath, errors: &mut Vec<Field
             for (index, item) in items.iter().enumerate() {
                 check(&schema["items"], item, &path.index(index), errors);
             }
+            single(schema, items, path, errors);
             bound(
                 schema,
                 "minItems",

@@ -45,8 +45,13 @@ pub(crate) fn table(columns: &[Column], objects: &[&Value], now: Timestamp) -> V
         json!({"name": "Name", "type": "string", "format": "name", "description": "Name must be unique within a namespace.", "priority": 0}),
     ];
     for column in columns {
-        let kind = if column.kind == "date" { "string" } else { &column.kind };
-        definitions.push(json!({"name": column.name, "type": kind, "format": column.format, "description": column.description, "priority": column.priority}));
+        let description = match column.description.as_str() {
+            "" => format!("Custom resource definition column (in JSONPath format): {}", column.path),
+            text => text.to_owned(),
+        };
+        definitions.push(json!({
+            "name": column.name, "type": column.kind, "format": column.format, "description": description, "priority": column.priority,
+        }));
     }
     let rows: Vec<Value> = objects
         .iter()

@@ -30,7 +30,7 @@ pub(crate) async fn serve(server: &Server, context: &Context, endpoint: &Endpoin
     let change = |old: Arc<Object>| async move { bound(server, target, &old, binding, node, parameters) };
     let options = context.write_options(parameters.dry_run);
     server.registry.update(&endpoint.stored, target.namespace, target.name, options, change).await?;
-    respond::value(context, StatusCode::CREATED, &Status::success(None).to_json())
+    respond::status(context, StatusCode::CREATED, &Status::success(None))
 }
 
 fn check<'a>(binding: &'a Value, target: Target<'_>) -> Result<&'a str, Status> {

@@ -36,7 +36,7 @@ pub(crate) async fn serve(server: &Server, context: &Context, endpoint: &Endpoin
     }
     let target = Target { subresource: "", ..target };
     delete_object(server, context, target, &deletion).await?;
-    respond::value(context, StatusCode::CREATED, &Status::success(None).to_json())
+    respond::status(context, StatusCode::CREATED, &Status::success(None))
 }
 
 /// A pod that does not run, or is going already, disturbs nobody by leaving.

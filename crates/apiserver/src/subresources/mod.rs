@@ -11,6 +11,7 @@ use crate::Answer;
 use crate::body;
 use crate::context::Context;
 use crate::endpoint::Endpoint;
+use crate::respond;
 use crate::server::Server;
 use crate::verbs;
 use axum::body::Body;
@@ -22,8 +23,16 @@ use tricorn_meta::Status;
 /// Serves a subresource.
 pub(crate) async fn serve(server: &Arc<Server>, context: &Context, endpoint: &Arc<Endpoint>, request: Request<Body>) -> Answer {
     let info = &context.info;
-    if !endpoint.has_subresource(&info.subresource) {
+    let Some(below) = endpoint.resource.subresource(&info.subresource) else {
         return Err(Status::path_not_found());
+    };
+    // A proxy passes on methods that are no verbs.
+    if info.subresource != "proxy" && !below.verbs.contains(&info.verb) {
+        let path = format!("{}/{}", endpoint.plural, info.subresource);
+        return Err(Status::method_not_supported(&endpoint.group, &path, &info.verb));
+    }
+    if matches!(info.subresource.as_str(), "scale" | "binding" | "eviction" | "token") {
+        respond::check_acceptable(context, endpoint)?;
     }
     match (endpoint.plural.as_str(), info.subresource.as_str(), info.verb.as_str()) {
         (_, "scale", _) => scale::serve(server, context, endpoint, request).await,

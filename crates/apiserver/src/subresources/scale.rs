@@ -5,17 +5,19 @@ use crate::body;
 use crate::context::Context;
 use crate::endpoint::{Endpoint, ScalePaths};
 use crate::options::WriteParameters;
-use crate::pipeline::{Target, Write};
+use crate::pipeline::{Target, Write, complain, unknown_field};
 use crate::respond;
 use crate::server::Server;
 use crate::stamp;
+use crate::verbs::Patch;
 use axum::body::Body;
 use http::{Request, StatusCode};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
-use tricorn_meta::{FieldError, FieldPath, Status};
-use tricorn_patch::{json_patch, merge_patch};
+use tricorn_meta::{FieldError, FieldPath, GroupVersionKind, Status};
+use tricorn_patch::{FieldSet, Writer, apply, from_scale, to_scale, track_update};
 use tricorn_registry::Object;
+use tricorn_schema::{Node, definition_name, definitions, mismatches, prune};
 
 pub(crate) async fn serve(server: &Server, context: &Context, endpoint: &Arc<Endpoint>, request: Request<Body>) -> Answer {
     let paths = endpoint.scale_paths().ok_or_else(Status::path_not_found)?;
@@ -23,7 +25,7 @@ pub(crate) async fn serve(server: &Server, context: &Context, endpoint: &Arc<End
     match context.info.verb.as_str() {
         "get" => {
             let object = server.registry.read(&endpoint.stored, target.namespace, target.name).await?;
-            respond::unstored(context, StatusCode::OK, &scale(&paths, object.value()))
+            respond::unstored(context, endpoint, StatusCode::OK, &scale(&paths, object.value()))
         }
         "update" | "patch" => {
             let bytes = body::read(request).await?;
@@ -33,20 +35,28 @@ pub(crate) async fn serve(server: &Server, context: &Context, endpoint: &Arc<End
     }
 }
 
+/// What a client sends to change a scale.
+enum Sent {
+    Whole(Value),
+    Patch(Patch),
+}
+
 async fn write(server: &Server, context: &Context, target: Target<'_>, paths: &ScalePaths, bytes: &[u8]) -> Answer {
     let parameters = WriteParameters::parse(context)?;
     let sent = if context.info.verb == "update" {
-        body::object(&context.headers, bytes)?
-    } else if body::content_type(&context.headers) == "application/apply-patch+yaml" {
-        body::yaml(bytes)?
+        Sent::Whole(body::object(&context.headers, bytes)?)
     } else {
-        body::json(bytes)?
+        Sent::Patch(Patch::parse(context, target.endpoint, &parameters, bytes)?)
     };
     let make = |old: &Object| {
-        let before = scale(paths, old.value());
-        let after = wanted(context, &before, &sent)?;
+        let mut before = scale(paths, old.value());
+        let path: Vec<&str> = paths.spec_replicas.iter().map(String::as_str).collect();
+        let managed = old.value()["metadata"].get("managedFields");
+        before["metadata"]["managedFields"] = to_scale(managed, &path)?.into();
+        let after = wanted(context, target, &parameters, &before, &sent)?;
         let mut new = old.value().clone();
-        apply(target, paths, &mut new, &after)?;
+        apply_to(target, paths, &mut new, &after)?;
+        let managed = from_scale(managed, after["metadata"].get("managedFields"), &path, &target.endpoint.api_version())?;
         if let Some(metadata) = stamp::metadata(&mut new) {
             for field in ["resourceVersion", "uid"] {
                 match after["metadata"].get(field) {
@@ -54,37 +64,80 @@ async fn write(server: &Server, context: &Context, target: Target<'_>, paths: &S
                     None => metadata.shift_remove(field),
                 };
             }
+            match managed.is_empty() {
+                true => metadata.shift_remove("managedFields"),
+                false => metadata.insert("managedFields".to_owned(), managed.into()),
+            };
         }
         Ok(Some(new))
     };
     // A scale is a change of the object's spec, made under another name.
     let plain = Target { subresource: "", ..target };
-    let object = server.update_object(Write::new(context, plain, &parameters), make).await?;
-    respond::unstored(context, StatusCode::OK, &scale(paths, object.value()))
+    let write = Write { tracked: true, ..Write::new(context, plain, &parameters) };
+    let object = server.update_object(write, make).await?;
+    respond::unstored(context, target.endpoint, StatusCode::OK, &scale(paths, object.value()))
 }
 
-fn wanted(context: &Context, before: &Value, sent: &Value) -> Result<Value, Status> {
-    if context.info.verb == "update" {
-        return Ok(sent.clone());
-    }
-    let mut after = before.clone();
-    match body::content_type(&context.headers) {
-        "application/json-patch+json" => json_patch(&mut after, sent)?,
-        "application/merge-patch+json" | "application/strategic-merge-patch+json" | "application/apply-patch+yaml" => {
-            merge_patch(&mut after, sent)?
+/// The scale after the change, with its owners.
+fn wanted(context: &Context, target: Target<'_>, parameters: &WriteParameters, before: &Value, sent: &Sent) -> Result<Value, Status> {
+    let node = scale_node()?;
+    let nothing_reset = FieldSet::default();
+    let time = stamp::now().rfc3339();
+    let writer = Writer {
+        manager: &parameters.field_manager,
+        api_version: "autoscaling/v1",
+        time: &time,
+        subresource: target.subresource,
+        builtin: true,
+        reset: &nothing_reset,
+    };
+    let mut after = match sent {
+        Sent::Whole(whole) => whole.clone(),
+        Sent::Patch(Patch::Apply(applied)) => {
+            check_target(target, applied)?;
+            return apply(node, Some(before), applied, &writer, parameters.force);
         }
-        _ => {
-            return Err(Status::unsupported_media_type(&[
-                "application/json-patch+json",
-                "application/merge-patch+json",
-                "application/strategic-merge-patch+json",
-            ]));
+        Sent::Patch(patch) => {
+            let mut after = before.clone();
+            patch.change(node, &mut after)?;
+            after
         }
-    }
+    };
+    settle(context, target, parameters, node, &mut after)?;
+    track_update(node, Some(before), &mut after, &writer);
     Ok(after)
 }
 
-fn apply(target: Target<'_>, paths: &ScalePaths, new: &mut Value, after: &Value) -> Result<(), Status> {
+fn scale_node() -> Result<Node<'static>, Status> {
+    definitions().node(&definition_name("autoscaling", "v1", "Scale")).ok_or_else(|| Status::internal("there is no type of scales"))
+}
+
+/// Checks that a document is a scale of the object that the URL names.
+fn check_target(target: Target<'_>, scale: &Value) -> Result<(), Status> {
+    let sent = GroupVersionKind::of(scale);
+    if !sent.kind.is_empty() && (sent.kind != "Scale" || sent.api_version() != "autoscaling/v1") {
+        return Err(Status::bad_request(format!("{} of {:?} is no Scale of \"autoscaling/v1\"", sent.kind, sent.api_version())));
+    }
+    let name = stamp::text(scale, "name");
+    if !name.is_empty() && name != target.name {
+        let message = format!("the name of the object ({name}) does not match the name on the URL ({})", target.name);
+        return Err(Status::bad_request(message));
+    }
+    Ok(())
+}
+
+/// The same, and takes out what a scale does not know.
+fn settle(context: &Context, target: Target<'_>, parameters: &WriteParameters, node: Node<'_>, scale: &mut Value) -> Result<(), Status> {
+    check_target(target, scale)?;
+    let unknown = prune(node, scale).iter().map(|path| unknown_field(path)).collect();
+    complain(context, parameters, "Scale", "v1", unknown)?;
+    match mismatches(node, scale).first() {
+        Some(wrong) => Err(Status::bad_request(wrong.decode_text("Scale", "v1"))),
+        None => Ok(()),
+    }
+}
+
+fn apply_to(target: Target<'_>, paths: &ScalePaths, new: &mut Value, after: &Value) -> Result<(), Status> {
     let replicas = after["spec"]["replicas"].as_i64().unwrap_or(0);
     if replicas < 0 {
         let error = FieldError::invalid(&FieldPath::new("spec.replicas"), replicas, "must be greater than or equal to 0");

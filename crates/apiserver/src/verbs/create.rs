@@ -1,7 +1,7 @@
 //! Making a new object.
 
 use crate::Answer;
-use crate::body;
+use crate::body::{self, Document};
 use crate::context::Context;
 use crate::endpoint::Endpoint;
 use crate::options::WriteParameters;
@@ -12,10 +12,10 @@ use http::StatusCode;
 
 pub(crate) async fn serve(server: &Server, context: &Context, endpoint: &Endpoint, bytes: &[u8]) -> Answer {
     let parameters = WriteParameters::parse(context)?;
-    let mut value = body::object(&context.headers, bytes)?;
+    let Document { mut value, twice } = body::document(&context.headers, bytes)?;
     let target = Target::new(endpoint, context);
     settle(target, &mut value)?;
-    prune(context, endpoint, &parameters, &mut value)?;
+    prune(context, endpoint, &parameters, &mut value, twice)?;
     let value = endpoint.to_stored(value);
     let object = server.create_object(Write::new(context, target, &parameters), value).await?;
     respond::object(context, endpoint, StatusCode::CREATED, &object)

@@ -23,6 +23,7 @@ const FOREGROUND: &str = "foregroundDeletion";
 pub(crate) async fn serve(server: &Server, context: &Context, endpoint: &Endpoint, bytes: &[u8]) -> Answer {
     let options = if bytes.is_empty() { Value::Null } else { body::object(&context.headers, bytes)? };
     let parameters = DeleteParameters::parse(&context.query, &options)?;
+    warn_of_orphans(context, endpoint, &parameters);
     let target = Target::new(endpoint, context);
     let object = delete_object(server, context, target, &parameters).await?;
     let gone = !stamp::is_terminating(object.value()) || stamp::may_vanish(object.value());
@@ -34,7 +35,7 @@ pub(crate) async fn serve(server: &Server, context: &Context, endpoint: &Endpoin
             uid: object.uid().to_owned(),
             ..StatusDetails::default()
         };
-        return respond::value(context, StatusCode::OK, &Status::success(Some(details)).to_json());
+        return respond::status(context, StatusCode::OK, &Status::success(Some(details)));
     }
     respond::object(context, endpoint, StatusCode::OK, &object)
 }
@@ -84,7 +85,7 @@ fn check_preconditions(target: Target<'_>, old: &Object, parameters: &DeletePara
 fn plan(endpoint: &Endpoint, old: &Value, parameters: &DeleteParameters) -> Step {
     let grace = grace_seconds(endpoint, old, parameters);
     let before = stamp::finalizers(old);
-    let finalizers = finalizers(&before, parameters.propagation);
+    let finalizers = finalizers(&before, propagation(endpoint, &before, parameters));
     let mut new = old.clone();
     stamp::set_finalizers(&mut new, finalizers.clone());
     let held =
@@ -107,6 +108,27 @@ fn plan(endpoint: &Endpoint, old: &Value, parameters: &DeleteParameters) -> Step
         }
     }
     Step::Put(new)
+}
+
+/// What is to become of dependents: what the client says, else what the object's finalizers say, else what the kind does.
+fn propagation(endpoint: &Endpoint, finalizers: &[String], parameters: &DeleteParameters) -> Option<Propagation> {
+    let decided = finalizers.iter().any(|name| name == ORPHAN || name == FOREGROUND);
+    parameters.propagation.or_else(|| (!decided && orphans_by_default(endpoint)).then_some(Propagation::Orphan))
+}
+
+/// Kinds from before there was a garbage collector let go of what they own, unless told otherwise.
+fn orphans_by_default(endpoint: &Endpoint) -> bool {
+    matches!((endpoint.group.as_str(), endpoint.plural.as_str()), ("", "replicationcontrollers") | ("batch", "jobs"))
+}
+
+/// Tells who deletes jobs without a word on their pods that these stay.
+pub(super) fn warn_of_orphans(context: &Context, endpoint: &Endpoint, parameters: &DeleteParameters) {
+    if parameters.propagation.is_none() && endpoint.group == "batch" && orphans_by_default(endpoint) {
+        context.warn(
+            "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or \
+             set propagationPolicy=Orphan to suppress this warning",
+        );
+    }
 }
 
 fn is_namespace(endpoint: &Endpoint) -> bool {

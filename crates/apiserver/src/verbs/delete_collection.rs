@@ -1,5 +1,6 @@
 //! Deleting all objects that a selector selects.
 
+use super::delete::warn_of_orphans;
 use super::delete_object;
 use crate::Answer;
 use crate::body;
@@ -22,6 +23,7 @@ const PARALLEL: usize = 16;
 pub(crate) async fn serve(server: &Server, context: &Context, endpoint: &Arc<Endpoint>, bytes: &[u8]) -> Answer {
     let options = if bytes.is_empty() { Value::Null } else { body::object(&context.headers, bytes)? };
     let parameters = DeleteParameters::parse(&context.query, &options)?;
+    warn_of_orphans(context, endpoint, &parameters);
     let list = ListParameters::parse(&context.query, false)?;
     let query = ListQuery {
         namespace: Some(context.info.namespace.clone()).filter(|namespace| endpoint.namespaced && !namespace.is_empty()),

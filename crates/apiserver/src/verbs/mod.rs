@@ -10,11 +10,13 @@ mod update;
 mod watch;
 
 pub(crate) use delete::delete_object;
+pub(crate) use patch::Patch;
 
 use crate::Answer;
 use crate::body;
 use crate::context::Context;
 use crate::endpoint::Endpoint;
+use crate::respond;
 use crate::server::Server;
 use axum::body::Body;
 use http::Request;
@@ -29,6 +31,9 @@ pub(crate) async fn serve(server: &Server, context: &Context, endpoint: &Arc<End
     }
     if endpoint.namespaced && context.info.namespace.is_empty() && !matches!(verb, "list" | "watch" | "deletecollection") {
         return Err(Status::bad_request("namespace is required"));
+    }
+    if verb != "watch" {
+        respond::check_acceptable(context, endpoint)?;
     }
     match verb {
         "get" => get::serve(server, context, endpoint).await,

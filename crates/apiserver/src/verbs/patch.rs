@@ -5,7 +5,7 @@ use crate::body;
 use crate::context::Context;
 use crate::endpoint::Endpoint;
 use crate::options::WriteParameters;
-use crate::pipeline::{Target, Write, prune, settle};
+use crate::pipeline::{Target, Write, complain, prune, settle};
 use crate::respond;
 use crate::server::Server;
 use crate::stamp;
@@ -14,14 +14,17 @@ use serde_json::Value;
 use tricorn_meta::{FieldError, FieldPath, Status};
 use tricorn_patch::{Writer, apply, json_patch, merge_patch, reset_fields, strategic_merge};
 use tricorn_registry::Object;
+use tricorn_schema::Node;
 
 /// The media types that a patch may have.
 const JSON_PATCH: &str = "application/json-patch+json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
 const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
 const APPLY_PATCH: &str = "application/apply-patch+yaml";
+const APPLY_CBOR_PATCH: &str = "application/apply-patch+cbor";
 
-enum Patch {
+/// A patch of any sort.
+pub(crate) enum Patch {
     Json(Value),
     Merge(Value),
     Strategic(Value),
@@ -29,14 +32,54 @@ enum Patch {
 }
 
 impl Patch {
-    fn parse(context: &Context, endpoint: &Endpoint, bytes: &[u8]) -> Result<Self, Status> {
-        match body::content_type(&context.headers) {
-            JSON_PATCH => body::json(bytes).map(Self::Json),
-            MERGE_PATCH => body::json(bytes).map(Self::Merge),
-            STRATEGIC_PATCH if endpoint.is_builtin() => body::json(bytes).map(Self::Strategic),
-            APPLY_PATCH => body::yaml(bytes).map(Self::Apply),
-            _ if endpoint.is_builtin() => Err(Status::unsupported_media_type(&[JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH])),
-            _ => Err(Status::unsupported_media_type(&[JSON_PATCH, MERGE_PATCH, APPLY_PATCH])),
+    /// Reads a body; only built-in kinds know how lists merge strategically.
+    pub(crate) fn parse(context: &Context, endpoint: &Endpoint, parameters: &WriteParameters, bytes: &[u8]) -> Result<Self, Status> {
+        let (document, sort): (_, fn(Value) -> Self) = match body::content_type(&context.headers) {
+            JSON_PATCH => (body::json(bytes)?, Self::Json),
+            MERGE_PATCH => (body::json(bytes)?, Self::Merge),
+            STRATEGIC_PATCH if endpoint.is_builtin() => (body::json(bytes)?, Self::Strategic),
+            APPLY_PATCH => (body::yaml(bytes)?, Self::Apply),
+            APPLY_CBOR_PATCH => (body::cbor(bytes)?, Self::Apply),
+            _ => {
+                let all = [JSON_PATCH, MERGE_PATCH, APPLY_PATCH, APPLY_CBOR_PATCH, STRATEGIC_PATCH];
+                let known = if endpoint.is_builtin() { &all[..] } else { &all[..4] };
+                return Err(Status::unsupported_media_type(known));
+            }
+        };
+        complain(context, parameters, &endpoint.kind, &endpoint.version, document.twice)?;
+        let patch = sort(document.value);
+        patch.check(context, parameters)?;
+        Ok(patch)
+    }
+
+    /// Refuses what this sort of patch cannot be asked for.
+    fn check(&self, context: &Context, parameters: &WriteParameters) -> Result<(), Status> {
+        let invalid = |error| Err(Status::invalid("meta.k8s.io", "PatchOptions", "", vec![error]));
+        match self {
+            Self::Apply(_) if !parameters.named_manager => {
+                invalid(FieldError::required(&FieldPath::new("fieldManager"), "is required for apply patch"))
+            }
+            Self::Apply(applied) => {
+                let fields = applied["metadata"].get("managedFields").and_then(Value::as_array);
+                if fields.is_some_and(|fields| !fields.is_empty()) {
+                    return Err(Status::bad_request("metadata.managedFields must be nil"));
+                }
+                Ok(())
+            }
+            _ if parameters.force || context.query.get("force").is_some() => {
+                invalid(FieldError::forbidden(&FieldPath::new("force"), "may not be specified for non-apply patch"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Changes an object of the type `node`. An apply is more than a change of the object.
+    pub(crate) fn change(&self, node: Node<'_>, value: &mut Value) -> Result<(), Status> {
+        match self {
+            Self::Json(patch) => json_patch(value, patch),
+            Self::Merge(patch) => merge_patch(value, patch),
+            Self::Strategic(patch) => strategic_merge(node, value, patch),
+            Self::Apply(_) => Err(Status::internal("an apply is no patch of the stored object alone")),
         }
     }
 }
@@ -44,18 +87,15 @@ impl Patch {
 pub(crate) async fn serve(server: &Server, context: &Context, endpoint: &Endpoint, bytes: &[u8]) -> Answer {
     let parameters = WriteParameters::parse(context)?;
     let target = Target::new(endpoint, context);
-    match Patch::parse(context, endpoint, bytes)? {
+    let patch = Patch::parse(context, endpoint, &parameters, bytes)?;
+    match patch {
         Patch::Apply(applied) => serve_apply(server, context, target, applied, &parameters).await,
         patch => {
-            if parameters.force || context.query.get("force").is_some() {
-                let error = FieldError::forbidden(&FieldPath::new("force"), "may not be specified for non-apply patch");
-                return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", vec![error]));
-            }
             let make = |old: &Object| {
                 let mut new = endpoint.shown(old.value());
-                patched(endpoint, &patch, &mut new)?;
+                patch.change(endpoint.node(), &mut new)?;
                 settle(target, &mut new)?;
-                prune(context, endpoint, &parameters, &mut new)?;
+                prune(context, endpoint, &parameters, &mut new, Vec::new())?;
                 Ok(Some(endpoint.to_stored(new)))
             };
             let object = server.update_object(Write::new(context, target, &parameters), make).await?;
@@ -64,26 +104,10 @@ pub(crate) async fn serve(server: &Server, context: &Context, endpoint: &Endpoin
     }
 }
 
-fn patched(endpoint: &Endpoint, patch: &Patch, value: &mut Value) -> Result<(), Status> {
-    match patch {
-        Patch::Json(patch) => json_patch(value, patch),
-        Patch::Merge(patch) => merge_patch(value, patch),
-        Patch::Strategic(patch) => strategic_merge(endpoint.node(), value, patch),
-        Patch::Apply(_) => Err(Status::internal("an apply is no patch of the stored object alone")),
-    }
-}
-
 async fn serve_apply(server: &Server, context: &Context, target: Target<'_>, mut applied: Value, parameters: &WriteParameters) -> Answer {
     let endpoint = target.endpoint;
-    if !parameters.named_manager {
-        let error = FieldError::required(&FieldPath::new("fieldManager"), "is required for apply patch");
-        return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", vec![error]));
-    }
-    if applied["metadata"].get("managedFields").is_some_and(|fields| fields.as_array().is_some_and(|fields| !fields.is_empty())) {
-        return Err(Status::bad_request("metadata.managedFields must be nil"));
-    }
+    // Nothing is pruned: a configuration with fields that the kind does not have cannot be applied.
     settle(target, &mut applied)?;
-    prune(context, endpoint, parameters, &mut applied)?;
     let applied = &applied;
     let make = |old: &Object| {
         let uid = stamp::text(applied, "uid");

@@ -1,7 +1,7 @@
 //! Replacing an object, or its status.
 
 use crate::Answer;
-use crate::body;
+use crate::body::{self, Document};
 use crate::context::Context;
 use crate::endpoint::Endpoint;
 use crate::options::WriteParameters;
@@ -14,10 +14,10 @@ use tricorn_meta::{FieldError, FieldPath, Status};
 
 pub(crate) async fn serve(server: &Server, context: &Context, endpoint: &Endpoint, bytes: &[u8]) -> Answer {
     let parameters = WriteParameters::parse(context)?;
-    let mut value = body::object(&context.headers, bytes)?;
+    let Document { mut value, twice } = body::document(&context.headers, bytes)?;
     let target = Target::new(endpoint, context);
     settle(target, &mut value)?;
-    prune(context, endpoint, &parameters, &mut value)?;
+    prune(context, endpoint, &parameters, &mut value, twice)?;
     let value = endpoint.to_stored(value);
     if stamp::text(&value, "resourceVersion").is_empty() && !endpoint.allows_unconditional_update() {
         let error = FieldError::invalid(&FieldPath::new("metadata.resourceVersion"), 0, "must be specified for an update");

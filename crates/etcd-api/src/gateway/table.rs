@@ -1,4 +1,4 @@
-//! Which path stands for which call, behind `/v3`. A fact of etcd's API.
+//! Which path stands for which call, behind `/v3`. A fact of etcd's API, but for the quota.
 
 /// Path, service, method.
 pub(crate) const PATHS: &[(&str, &str, &str)] = &[
@@ -28,6 +28,7 @@ pub(crate) const PATHS: &[(&str, &str, &str)] = &[
     ("/maintenance/hashkv", "etcdserverpb.Maintenance", "HashKV"),
     ("/maintenance/snapshot", "etcdserverpb.Maintenance", "Snapshot"),
     ("/maintenance/transfer-leadership", "etcdserverpb.Maintenance", "MoveLeader"),
+    ("/maintenance/quota", "tricornpb.Quota", "Quota"),
     ("/maintenance/downgrade", "etcdserverpb.Maintenance", "Downgrade"),
     ("/auth/enable", "etcdserverpb.Auth", "AuthEnable"),
     ("/auth/disable", "etcdserverpb.Auth", "AuthDisable"),

@@ -22,7 +22,7 @@ use tricorn_proto::etcdserverpb::watch_client::WatchClient;
 use tricorn_store::{Store, StoreConfig};
 
 /// Nothing in these tests may take longer.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Our server, on a free port.

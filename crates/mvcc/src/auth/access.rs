@@ -161,12 +161,12 @@ impl Access {
             Some(Op::Put(put)) => self.put(reader, put),
             Some(Op::DeleteRange(delete)) => self.delete(delete),
             Some(Op::Txn(txn)) => self.txn(reader, txn),
-            Some(Op::Compact(_) | Op::LeaseGrant(_)) | None => self.named(),
+            Some(Op::Compact(_) | Op::LeaseGrant(_) | Op::Group(_)) | None => self.named(),
             Some(Op::LeaseRevoke(request)) => self.write_lease(reader, request.id),
             Some(Op::Alarm(request)) if request.action() == AlarmAction::Get => self.named(),
             // Who logs in is not known before; the password has been looked at.
             Some(Op::Auth(AuthCommand { op: Some(auth_command::Op::IssueToken(_)) })) => Ok(()),
-            Some(Op::Alarm(_) | Op::Auth(_) | Op::LeaseCheckpoint(_)) => self.root(),
+            Some(Op::Alarm(_) | Op::Auth(_) | Op::LeaseCheckpoint(_) | Op::Quota(_)) => self.root(),
         }
     }
 }

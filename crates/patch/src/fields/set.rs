@@ -34,6 +34,15 @@ impl FieldSet {
         }
     }
 
+    /// Whether the path of struct fields `names` is in the set.
+    pub(crate) fn has_fields(&self, names: &[&str]) -> bool {
+        match names {
+            [] => false,
+            [last] => self.has_member(&element::field(last)),
+            [first, rest @ ..] => self.below(&element::field(first)).is_some_and(|below| below.has_fields(rest)),
+        }
+    }
+
     /// Whether the single step is in the set.
     pub(crate) fn has_member(&self, step: &str) -> bool {
         self.find(step).is_some_and(|e| e.member)

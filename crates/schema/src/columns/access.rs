@@ -6,10 +6,11 @@ use tricorn_meta::time;
 
 use super::cell::{Cell, Column, NONE, col, wide};
 
-pub(super) const SERVICE_ACCOUNT: &[Column] = &[col("Name", Cell::Name), col("Secrets", Cell::Count("secrets")), col("Age", Cell::Age)];
+pub(super) const SERVICE_ACCOUNT: &[Column] =
+    &[col("Name", Cell::Name), col("Secrets", Cell::Count("secrets")).called("string"), col("Age", Cell::Age)];
 
 pub(super) const SECRET: &[Column] =
-    &[col("Name", Cell::Name), col("Type", Cell::Plain("type")), col("Data", Cell::Count("data")), col("Age", Cell::Age)];
+    &[col("Name", Cell::Name), col("Type", Cell::Plain("type")), col("Data", Cell::Count("data")).called("string"), col("Age", Cell::Age)];
 
 pub(super) const BINDING: &[Column] = &[
     col("Name", Cell::Name),

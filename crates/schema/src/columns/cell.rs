@@ -23,6 +23,8 @@ pub(super) enum Cell {
     Bool(&'static str),
     /// How many entries the list or map at a path has.
     Count(&'static str),
+    /// A number made by a function.
+    Number(fn(&Value) -> i64),
     /// Text made by a function.
     Make(fn(&Value, Timestamp) -> String),
 }
@@ -32,29 +34,38 @@ pub(super) struct Column {
     name: &'static str,
     wide: bool,
     cell: Cell,
+    /// The type that upstream gives to the column, where it is not that of the cells.
+    called: Option<&'static str>,
 }
 
 /// A column that is always printed.
 pub(super) const fn col(name: &'static str, cell: Cell) -> Column {
-    Column { name, wide: false, cell }
+    Column { name, wide: false, cell, called: None }
 }
 
 /// A column that `-o wide` prints.
 pub(super) const fn wide(name: &'static str, cell: Cell) -> Column {
-    Column { name, wide: true, cell }
+    Column { name, wide: true, cell, called: None }
 }
 
 impl Column {
-    /// The column as the Table describes it.
-    pub fn definition(&self) -> Value {
-        let (kind, format) = match self.cell {
+    /// The column under another type than its cells have: as upstream has it.
+    pub const fn called(mut self, kind: &'static str) -> Self {
+        self.called = Some(kind);
+        self
+    }
+
+    /// The column as a Table describes it, with what `texts` say of it.
+    pub fn definition(&self, texts: &impl Fn(&str) -> &'static str) -> Value {
+        let (of_cells, format) = match self.cell {
             Cell::Name => ("string", "name"),
-            Cell::Created => ("string", "date-time"),
-            Cell::Int(_) | Cell::Count(_) => ("integer", ""),
+            Cell::Created => ("date", ""),
+            Cell::Int(_) | Cell::Count(_) | Cell::Number(_) => ("integer", ""),
             Cell::Bool(_) => ("boolean", ""),
             _ => ("string", ""),
         };
-        json!({"name": self.name, "type": kind, "format": format, "description": "", "priority": i32::from(self.wide)})
+        let (called, text) = (self.called.unwrap_or(of_cells), texts(self.name));
+        json!({"name": self.name, "type": called, "format": format, "description": text, "priority": i32::from(self.wide)})
     }
 
     /// What an object has in it.
@@ -72,6 +83,7 @@ impl Column {
                 Some(Value::Object(entries)) => entries.len(),
                 _ => 0,
             }),
+            Cell::Number(make) => Value::from(make(object)),
             Cell::Make(make) => Value::from(make(object, now)),
         }
     }

@@ -10,7 +10,7 @@ use super::cell::{Cell, Column, NONE, col, shown};
 pub(super) fn columns(group: &str, kind: &str) -> Option<&'static [Column]> {
     Some(match (group, kind) {
         ("", "Namespace") => const { &[col("Name", Cell::Name), col("Status", Cell::Plain("status.phase")), col("Age", Cell::Age)] },
-        ("", "ConfigMap") => const { &[col("Name", Cell::Name), col("Data", Cell::Make(|o, _| data(o))), col("Age", Cell::Age)] },
+        ("", "ConfigMap") => const { &[col("Name", Cell::Name), col("Data", Cell::Number(data)).called("string"), col("Age", Cell::Age)] },
         ("", "ResourceQuota") => {
             const {
                 &[
@@ -86,7 +86,7 @@ pub(super) fn columns(group: &str, kind: &str) -> Option<&'static [Column]> {
                 &[
                     col("Name", Cell::Name),
                     col("PriorityLevel", Cell::Plain("spec.priorityLevelConfiguration.name")),
-                    col("MatchingPrecedence", Cell::Int("spec.matchingPrecedence")),
+                    col("MatchingPrecedence", Cell::Int("spec.matchingPrecedence")).called("string"),
                     col("DistinguisherMethod", Cell::Text("spec.distinguisherMethod.type")),
                     col("Age", Cell::Age),
                     col("MissingPL", Cell::Make(|o, _| dangling(o))),
@@ -136,9 +136,9 @@ pub(super) fn columns(group: &str, kind: &str) -> Option<&'static [Column]> {
 }
 
 /// How many keys, of text and of bytes.
-fn data(map: &Value) -> String {
+fn data(map: &Value) -> i64 {
     let count = |key: &str| map.get(key).and_then(Value::as_object).map_or(0, serde_json::Map::len);
-    (count("data") + count("binaryData")).to_string()
+    i64::try_from(count("data") + count("binaryData")).unwrap_or(i64::MAX)
 }
 
 /// `cpu: 1/2, pods: 3/10`: what is used of what is allowed, for limits or for everything else.

@@ -3,6 +3,7 @@
 mod access;
 mod cell;
 mod cluster;
+mod describe;
 mod event;
 mod network;
 mod node;
@@ -18,14 +19,20 @@ use cell::{Cell, Column, col};
 /// The objects as a `meta.k8s.io/v1` Table. Its rows carry no objects: the caller adds those that were asked for.
 pub fn table(group: &str, kind: &str, objects: &[&Value], now: Timestamp) -> Value {
     let columns = columns(group, kind);
-    let definitions: Vec<Value> = columns.iter().map(Column::definition).collect();
-    let rows: Vec<Value> = objects.iter().map(|object| json!({"cells": cells(columns, object, now)})).collect();
+    let texts = describe::texts(group, kind);
+    let definitions: Vec<Value> = columns.iter().map(|column| column.definition(&texts)).collect();
+    let is_pod = (group, kind) == ("", "Pod");
+    let rows: Vec<Value> = objects.iter().map(|object| row(columns, is_pod, object, now)).collect();
     json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "columnDefinitions": definitions, "rows": rows})
 }
 
 /// One object's row.
-fn cells(columns: &[Column], object: &Value, now: Timestamp) -> Vec<Value> {
-    columns.iter().map(|column| column.cell(object, now)).collect()
+fn row(columns: &[Column], is_pod: bool, object: &Value, now: Timestamp) -> Value {
+    let cells: Vec<Value> = columns.iter().map(|column| column.cell(object, now)).collect();
+    match is_pod.then(|| pod::ended(object)).flatten() {
+        Some(condition) => json!({"cells": cells, "conditions": [condition]}),
+        None => json!({"cells": cells}),
+    }
 }
 
 /// What is printed of a kind nobody thought of.

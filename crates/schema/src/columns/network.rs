@@ -51,7 +51,7 @@ pub(super) const SERVICE_CIDR: &[Column] = &[
     col("Age", Cell::Age),
 ];
 
-pub(super) const IP_ADDRESS: &[Column] = &[col("Name", Cell::Name), col("ParentRef", Cell::Make(|o, _| parent(o))), col("Age", Cell::Age)];
+pub(super) const IP_ADDRESS: &[Column] = &[col("Name", Cell::Name), col("ParentRef", Cell::Make(|o, _| parent(o)))];
 
 fn cluster_ip(service: &Value) -> String {
     let first = shown(service, "spec.clusterIPs.0").or_else(|| shown(service, "spec.clusterIP"));

@@ -1,6 +1,6 @@
 //! Pods.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tricorn_meta::json::{flag, get, int, list, text};
 use tricorn_meta::{Timestamp, time};
 
@@ -17,6 +17,16 @@ pub(super) const POD: &[Column] = &[
     wide("Nominated Node", Cell::Text("status.nominatedNodeName")),
     wide("Readiness Gates", Cell::Make(|pod, _| gates(pod))),
 ];
+
+/// What a row says of a pod that runs no more: printers may leave it out.
+pub(super) fn ended(pod: &Value) -> Option<Value> {
+    let (phase, how) = match text(pod, "status.phase") {
+        "Succeeded" => ("Succeeded", "All containers of the pod have ended well."),
+        "Failed" => ("Failed", "The pod has failed."),
+        _ => return None,
+    };
+    Some(json!({"type": "Completed", "status": "True", "reason": phase, "message": how}))
+}
 
 /// What a pod's containers amount to.
 struct Summary {

@@ -36,7 +36,7 @@ pub(super) const CLASS: &[Column] = &[
     col("Provisioner", Cell::Plain("provisioner")),
     col("ReclaimPolicy", Cell::Plain("reclaimPolicy")),
     col("VolumeBindingMode", Cell::Plain("volumeBindingMode")),
-    col("AllowVolumeExpansion", Cell::Bool("allowVolumeExpansion")),
+    col("AllowVolumeExpansion", Cell::Bool("allowVolumeExpansion")).called("string"),
     col("Age", Cell::Age),
 ];
 

@@ -125,7 +125,7 @@ fn other_kinds_print_as_upstream_does() {
             json!({"spec": {"completions": 1, "template": {"spec": {"containers": []}}}, "status": {"succeeded": 1, "startTime": "2026-01-01T00:00:00Z", "completionTime": "2026-01-01T00:00:05Z", "conditions": [{"type": "Complete", "status": "True"}]}}),
             vec![json!("x"), json!("Complete"), json!("1/1"), json!("5s"), json!("24h"), json!(""), json!(""), json!("<none>")],
         ),
-        ("", "ConfigMap", json!({"data": {"a": "1"}, "binaryData": {"b": ""}}), vec![json!("x"), json!("2"), json!("24h")]),
+        ("", "ConfigMap", json!({"data": {"a": "1"}, "binaryData": {"b": ""}}), vec![json!("x"), json!(2), json!("24h")]),
         (
             "discovery.k8s.io",
             "EndpointSlice",
@@ -148,4 +148,20 @@ fn events_print_in_either_form() {
     assert_eq!(row("", "Event", core), ["30s", "Normal", "Started", "pod/p", "", "kubelet, n", "m", "10m", "2", "e"]);
     let new = json!({"metadata": {"name": "e"}, "type": "Normal", "reason": "Started", "note": "m", "regarding": {"kind": "Pod", "name": "p"}, "reportingController": "c", "eventTime": "2026-01-01T00:59:00.000000Z"});
     assert_eq!(row("events.k8s.io", "Event", new), ["60s", "Normal", "Started", "pod/p", "", "c", "m", "60s", "1", "e"]);
+}
+
+#[test]
+fn every_column_is_described() {
+    let mut missing = Vec::new();
+    for resource in crate::catalog().resources() {
+        let table = table(&resource.group, &resource.kind, &[], now());
+        for column in table["columnDefinitions"].as_array().unwrap() {
+            if column["description"].as_str().is_none_or(str::is_empty) {
+                missing.push(format!("{} {}", resource.kind, column["name"]));
+            }
+        }
+    }
+    assert_eq!(missing, Vec::<String>::new(), "not in tables/columns");
+    let scale = table("autoscaling", "Scale", &[], now());
+    assert!(scale["columnDefinitions"].as_array().unwrap().iter().all(|column| column["description"] != ""), "{scale}");
 }

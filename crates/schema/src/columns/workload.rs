@@ -26,8 +26,8 @@ fn any_selector(object: &Value) -> String {
 pub(super) const DEPLOYMENT: &[Column] = &[
     col("Name", Cell::Name),
     col("Ready", Cell::Make(|o, _| format!("{}/{}", number(o, "status.readyReplicas"), number(o, "spec.replicas")))),
-    col("Up-to-date", Cell::Int("status.updatedReplicas")),
-    col("Available", Cell::Int("status.availableReplicas")),
+    col("Up-to-date", Cell::Int("status.updatedReplicas")).called("string"),
+    col("Available", Cell::Int("status.availableReplicas")).called("string"),
     col("Age", Cell::Age),
     CONTAINERS,
     IMAGES,
@@ -77,7 +77,7 @@ pub(super) const POD_TEMPLATE: &[Column] = &[
 pub(super) const CONTROLLER_REVISION: &[Column] = &[
     col("Name", Cell::Name),
     col("Controller", Cell::Make(|o, _| controller(o))),
-    col("Revision", Cell::Int("revision")),
+    col("Revision", Cell::Int("revision")).called("string"),
     col("Age", Cell::Age),
 ];
 
@@ -96,7 +96,8 @@ pub(super) const CRON_JOB: &[Column] = &[
     col("Name", Cell::Name),
     col("Schedule", Cell::Plain("spec.schedule")),
     col("Timezone", Cell::Text("spec.timeZone")),
-    col("Suspend", Cell::Make(|o, _| if tricorn_meta::json::flag(o, "spec.suspend") { "True" } else { "False" }.to_owned())),
+    col("Suspend", Cell::Make(|o, _| if tricorn_meta::json::flag(o, "spec.suspend") { "True" } else { "False" }.to_owned()))
+        .called("boolean"),
     col("Active", Cell::Count("status.active")),
     col(
         "Last Schedule",
@@ -115,8 +116,8 @@ pub(super) const AUTOSCALER: &[Column] = &[
     col("Reference", Cell::Make(|o, _| format!("{}/{}", text(o, "spec.scaleTargetRef.kind"), text(o, "spec.scaleTargetRef.name")))),
     col("Targets", Cell::Make(|o, _| targets(o))),
     col("MinPods", Cell::Make(|o, _| shown(o, "spec.minReplicas").unwrap_or_else(|| "<unset>".to_owned()))),
-    col("MaxPods", Cell::Int("spec.maxReplicas")),
-    col("Replicas", Cell::Int("status.currentReplicas")),
+    col("MaxPods", Cell::Int("spec.maxReplicas")).called("string"),
+    col("Replicas", Cell::Int("status.currentReplicas")).called("string"),
     col("Age", Cell::Age),
 ];
 

@@ -23,6 +23,9 @@ pub(super) fn spec(spec: &mut Value) {
         if let Some(map) = volume.as_object_mut().filter(|m| m.len() <= 1 && m.contains_key("name")) {
             map.insert("emptyDir".to_owned(), json!({}));
         }
+        if let Some(image) = volume.get_mut("image").and_then(Value::as_object_mut) {
+            volume_pull_policy(image);
+        }
     }
     service_account(spec);
 }
@@ -46,8 +49,19 @@ fn items<'a>(spec: &'a mut Value, list: &str) -> impl Iterator<Item = &'a mut Va
 /// Images whose tag is `latest`, or which have none, are pulled always.
 fn pull_policy(container: &mut Map<String, Value>) {
     let image = container.get("image").and_then(Value::as_str).unwrap_or_default();
-    let policy = if moves(image) { "Always" } else { "IfNotPresent" };
+    let policy = policy_of(image);
     missing(container, "imagePullPolicy", || json!(policy));
+}
+
+/// Images that are mounted are pulled by the same rule.
+fn volume_pull_policy(source: &mut Map<String, Value>) {
+    let image = source.get("reference").and_then(Value::as_str).unwrap_or_default();
+    let policy = policy_of(image);
+    missing(source, "pullPolicy", || json!(policy));
+}
+
+fn policy_of(image: &str) -> &'static str {
+    if moves(image) { "Always" } else { "IfNotPresent" }
 }
 
 /// Whether the image's name can mean another image tomorrow.

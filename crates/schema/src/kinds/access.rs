@@ -1,6 +1,6 @@
 //! Roles and bindings.
 
-use tricorn_meta::FieldError;
+use tricorn_meta::{FieldError, names};
 
 use super::check::{At, Errors};
 
@@ -52,12 +52,13 @@ fn binding(at: &At<'_>, kinds: &[&str], namespaced: bool, errors: &mut Errors) {
     if !kinds.contains(&role.get("kind").text()) {
         errors.push(FieldError::not_supported(&role.get("kind").path, role.get("kind").text(), kinds));
     }
-    role.get("name").need(errors);
+    role.get("name").need_named(names::path_segment, errors);
     for subject in at.get("subjects").items() {
         subject.get("name").need(errors);
         let group = subject.get("apiGroup");
         let expected = match subject.get("kind").text() {
             "ServiceAccount" => {
+                subject.get("name").maybe_named(names::dns1123_subdomain, errors);
                 if !namespaced && subject.get("namespace").is_empty() {
                     subject.get("namespace").required("", errors);
                 }

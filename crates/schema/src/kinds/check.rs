@@ -1,5 +1,7 @@
 //! The tools that the rules of kinds are written with: a cursor that knows its path, and the list of complaints.
 
+use std::net::IpAddr;
+
 use serde_json::{Map, Value};
 use tricorn_meta::{FieldError, FieldPath, Quantity, names};
 
@@ -19,6 +21,11 @@ impl<'a> At<'a> {
     /// The object itself.
     pub fn root(value: &'a Value) -> Self {
         Self { value, path: FieldPath::root() }
+    }
+
+    /// The object as a whole, where a complaint is about no field of it. Upstream writes that so.
+    pub fn whole(value: &'a Value) -> Self {
+        Self { value, path: "[]".into() }
     }
 
     /// A field of this one; a missing field is a null one.
@@ -94,6 +101,54 @@ impl<'a> At<'a> {
         errors.push(FieldError::invalid(&self.path, self.value.clone(), detail));
     }
 
+    /// Complains about the field, and shows something else than its value.
+    pub fn invalid_as(&self, shown: impl Into<Value>, detail: impl Into<String>, errors: &mut Errors) {
+        errors.push(FieldError::invalid(&self.path, shown, detail));
+    }
+
+    /// Complains that the text is none of those that would do.
+    pub fn unsupported(&self, supported: &[&str], errors: &mut Errors) {
+        errors.push(FieldError::not_supported(&self.path, self.shown(), supported));
+    }
+
+    /// Complains that what the text names is not there.
+    pub fn not_found(&self, errors: &mut Errors) {
+        errors.push(FieldError::not_found(&self.path, self.text()));
+    }
+
+    /// The text must not be longer than so many bytes.
+    pub fn at_most_bytes(&self, max: usize, errors: &mut Errors) {
+        if self.text().len() > max {
+            errors.push(FieldError::too_long(&self.path, max));
+        }
+    }
+
+    /// The list must not have more than so many items.
+    pub fn at_most_items(&self, max: usize, errors: &mut Errors) {
+        if self.len() > max {
+            errors.push(FieldError::too_many(&self.path, self.len(), max));
+        }
+    }
+
+    /// The text must be none that was seen; the next one will be told of it.
+    pub fn unique(&self, seen: &mut Vec<&'a str>, errors: &mut Errors) {
+        if seen.contains(&self.text()) {
+            self.duplicate(errors);
+        } else {
+            seen.push(self.text());
+        }
+    }
+
+    /// The same value, complained about as if it were at another place.
+    pub fn told_at(&self, path: FieldPath) -> At<'a> {
+        At { value: self.value, path }
+    }
+
+    /// The value as complaints show it: a text that is missing is an empty one.
+    fn shown(&self) -> Value {
+        if self.is_set() { self.value.clone() } else { Value::from("") }
+    }
+
     /// Complains that the field must not be set so here.
     pub fn forbidden(&self, detail: &str, errors: &mut Errors) {
         errors.push(FieldError::forbidden(&self.path, detail));
@@ -107,7 +162,7 @@ impl<'a> At<'a> {
     /// The text must be one of these, where it is given.
     pub fn one_of(&self, supported: &[&str], errors: &mut Errors) {
         if !self.is_empty() && !supported.contains(&self.text()) {
-            errors.push(FieldError::not_supported(&self.path, self.value.clone(), supported));
+            self.unsupported(supported, errors);
         }
     }
 
@@ -124,9 +179,16 @@ impl<'a> At<'a> {
         !self.is_empty()
     }
 
+    /// These fields of it must be given.
+    pub fn needs(&self, keys: &[&str], errors: &mut Errors) {
+        for key in keys {
+            self.get(key).need(errors);
+        }
+    }
+
     /// The text must satisfy a rule of names.
     pub fn named(&self, rule: fn(&str) -> Vec<String>, errors: &mut Errors) {
-        rule(self.text()).into_iter().for_each(|wrong| self.invalid(wrong, errors));
+        rule(self.text()).into_iter().for_each(|wrong| self.invalid_as(self.shown(), wrong, errors));
     }
 
     /// The text must be given and satisfy a rule of names.
@@ -147,6 +209,13 @@ impl<'a> At<'a> {
     pub fn not_negative(&self, errors: &mut Errors) {
         if self.int().is_some_and(|n| n < 0) {
             self.invalid("must be greater than or equal to 0", errors);
+        }
+    }
+
+    /// The number must be greater than zero, where it is given.
+    pub fn positive(&self, errors: &mut Errors) {
+        if self.int().is_some_and(|n| n <= 0) {
+            self.invalid("must be greater than zero", errors);
         }
     }
 
@@ -214,6 +283,66 @@ pub(crate) fn not_negative_int_or_percent(at: &At<'_>, errors: &mut Errors) {
         _ => at.not_negative(errors),
     }
 }
+
+/// The rule of addresses.
+pub(crate) fn ip(text: &str) -> Vec<String> {
+    if address(text).is_some() { Vec::new() } else { vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".to_owned()] }
+}
+
+/// The address that a text is.
+pub(crate) fn address(text: &str) -> Option<IpAddr> {
+    text.parse().ok()
+}
+
+/// The rule of blocks of addresses.
+pub(crate) fn cidr(text: &str) -> Vec<String> {
+    if block(text).is_some() { Vec::new() } else { vec!["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)".to_owned()] }
+}
+
+/// The block that a text is: an address, and how many of its bits all in the block share.
+pub(crate) fn block(text: &str) -> Option<(IpAddr, u8)> {
+    let (first, bits) = text.split_once('/')?;
+    let first: IpAddr = first.parse().ok()?;
+    let bits = Some(bits).filter(|b| b.bytes().all(|b| b.is_ascii_digit()))?.parse::<u8>().ok()?;
+    let most = if first.is_ipv4() { 32 } else { 128 };
+    (bits <= most).then_some((first, bits))
+}
+
+/// Several addresses (or blocks of them) of one object: at most one a family, none twice.
+pub(crate) fn one_a_family(list: &At<'_>, what: &str, shown: impl Fn(&At<'_>) -> Value, text: fn(&Value) -> &str, errors: &mut Errors) {
+    if list.len() < 2 {
+        return;
+    }
+    let six = list.items().filter(|item| text(item.value).contains(':')).count();
+    if list.len() > 2 || six != 1 {
+        list.invalid(format!("may specify no more than one {what} for each IP family"), errors);
+    }
+    let mut seen: Vec<&str> = Vec::new();
+    for item in list.items() {
+        if seen.contains(&text(item.value)) {
+            errors.push(FieldError::duplicate(&item.path, shown(&item)));
+        }
+        seen.push(text(item.value));
+    }
+}
+
+/// The address must be one that traffic can be sent to from elsewhere.
+pub(crate) fn not_special(at: &At<'_>, errors: &mut Errors) {
+    let Some(address) = address(at.text()) else { return };
+    let wrong = match address {
+        a if a.is_unspecified() => format!("may not be unspecified ({})", at.text()),
+        a if a.is_loopback() => "may not be in the loopback range (127.0.0.0/8, ::1/128)".to_owned(),
+        IpAddr::V4(a) if a.is_link_local() => LINK_LOCAL.to_owned(),
+        IpAddr::V6(a) if a.is_unicast_link_local() => LINK_LOCAL.to_owned(),
+        IpAddr::V4(a) if a.octets().starts_with(&[224, 0, 0]) => LINK_LOCAL_MULTICAST.to_owned(),
+        IpAddr::V6(a) if a.segments()[0] & 0xff0f == 0xff02 => LINK_LOCAL_MULTICAST.to_owned(),
+        _ => return,
+    };
+    at.invalid(wrong, errors);
+}
+
+const LINK_LOCAL: &str = "may not be in the link-local range (169.254.0.0/16, fe80::/10)";
+const LINK_LOCAL_MULTICAST: &str = "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)";
 
 /// At most all of them.
 pub(crate) fn at_most_all(at: &At<'_>, errors: &mut Errors) {

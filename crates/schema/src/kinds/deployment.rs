@@ -9,7 +9,7 @@ pub(super) fn rules(at: &At<'_>, errors: &mut Errors) {
     let spec = at.get("spec");
     spec.get("replicas").not_negative(errors);
     workload::selector(&spec, "deployment", errors);
-    workload::template(&spec, errors);
+    workload::template(&spec, "ReplicaSet", errors);
     strategy(&spec.get("strategy"), errors);
     for key in ["minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"] {
         spec.get(key).not_negative(errors);
@@ -36,6 +36,6 @@ fn strategy(strategy: &At<'_>, errors: &mut Errors) {
             }
             at_most_all(&unavailable, errors);
         }
-        _ => strategy.get("type").required_one_of(&["Recreate", "RollingUpdate"], errors),
+        _ => errors.push(FieldError::not_supported(&strategy.path, strategy.value.clone(), &["Recreate", "RollingUpdate"])),
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tricorn_meta::{FieldError, names};
 
-use super::check::{At, Errors};
+use super::check::{At, Errors, ip};
 
 const ANNOTATIONS_MAX: usize = 256 * 1024;
 
@@ -24,13 +24,7 @@ fn name_rule(group: &str, kind: &str) -> NameRule {
             }
             wrong
         },
-        ("networking.k8s.io", "IPAddress") => |name| {
-            if name.parse::<std::net::IpAddr>().is_ok() {
-                Vec::new()
-            } else {
-                vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".to_owned()]
-            }
-        },
+        ("networking.k8s.io", "IPAddress") => ip,
         _ => names::dns1123_subdomain,
     }
 }
@@ -57,26 +51,58 @@ pub(crate) fn create(group: &str, kind: &str, namespaced: bool, object: &Value, 
         false if !namespace.is_empty() => namespace.forbidden("not allowed on this type", errors),
         false => {}
     }
-    common(&metadata, errors);
+    common(group, &metadata, errors);
 }
 
-fn common(metadata: &At<'_>, errors: &mut Errors) {
+fn common(group: &str, metadata: &At<'_>, errors: &mut Errors) {
+    let ours = OURS.contains(&group);
     metadata.get("generation").not_negative(errors);
     labels(&metadata.get("labels"), errors);
     annotations(&metadata.get("annotations"), errors);
     owners(&metadata.get("ownerReferences"), errors);
-    for finalizer in metadata.get("finalizers").items() {
-        finalizer.named(names::qualified_name, errors);
-        if !finalizer.text().contains('/') && !["kubernetes", "orphan", "foregroundDeletion"].contains(&finalizer.text()) {
-            let list = metadata.get("finalizers");
-            errors.push(FieldError::invalid(
-                &list.path,
-                finalizer.text(),
-                "name is neither a standard finalizer name nor is it fully qualified",
-            ));
-        }
+    let finalizers = metadata.get("finalizers");
+    for item in finalizers.items() {
+        item.told_at(finalizers.path.clone()).named(names::qualified_name, errors);
+        standard(&item, ours, errors);
+    }
+    let has = |name: &str| finalizers.items().any(|f| f.text() == name);
+    if has("orphan") && has("foregroundDeletion") {
+        finalizers.invalid("finalizer orphan and foregroundDeletion cannot be both set", errors);
     }
 }
+
+/// The name of a finalizer.
+pub(crate) fn finalizer(at: &At<'_>, ours: bool, errors: &mut Errors) {
+    at.named(names::qualified_name, errors);
+    standard(at, ours, errors);
+}
+
+/// In kinds of the cluster's own, a finalizer without a domain is one of three.
+fn standard(at: &At<'_>, ours: bool, errors: &mut Errors) {
+    if ours && !at.text().contains('/') && !["kubernetes", "orphan", "foregroundDeletion"].contains(&at.text()) {
+        at.invalid("name is neither a standard finalizer name nor is it fully qualified", errors);
+    }
+}
+
+/// Groups that hold kinds of the cluster's own, and nobody else's.
+const OURS: [&str; 16] = [
+    "",
+    "apps",
+    "autoscaling",
+    "batch",
+    "certificates.k8s.io",
+    "coordination.k8s.io",
+    "discovery.k8s.io",
+    "events.k8s.io",
+    "flowcontrol.apiserver.k8s.io",
+    "networking.k8s.io",
+    "node.k8s.io",
+    "policy",
+    "rbac.authorization.k8s.io",
+    "resource.k8s.io",
+    "scheduling.k8s.io",
+    "storage.k8s.io",
+];
 
 /// Keys and values of labels.
 pub(crate) fn labels(labels: &At<'_>, errors: &mut Errors) {
@@ -113,22 +139,25 @@ fn owners(owners: &At<'_>, errors: &mut Errors) {
                 errors.push(FieldError::invalid(&at.path, "", "must not be empty"));
             }
         }
+        if (version.text(), owner.get("kind").text()) == ("v1", "Event") {
+            owner.invalid("/v1, Kind=Event is disallowed from being an owner", errors);
+        }
         if owner.get("controller").flag() {
-            let kind = owner.get("kind").text();
+            let name = owner.get("name").text();
             match controller {
                 Some(other) => {
                     let words =
-                        format!("Only one reference can have Controller set to true. Found \"true\" in references for {other} and {kind}");
+                        format!("Only one reference can have Controller set to true. Found \"true\" in references for {other} and {name}");
                     owners.invalid(words, errors);
                 }
-                None => controller = Some(kind),
+                None => controller = Some(name),
             }
         }
     }
 }
 
 /// The rules for a change of an object.
-pub(crate) fn update(new: &Value, old: &Value, errors: &mut Errors) {
+pub(crate) fn update(group: &str, new: &Value, old: &Value, errors: &mut Errors) {
     let (metadata, before) = (At::root(new).get("metadata"), At::root(old).get("metadata"));
     for key in ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
         metadata.get(key).unchanged(&before.get(key), errors);
@@ -149,7 +178,18 @@ pub(crate) fn update(new: &Value, old: &Value, errors: &mut Errors) {
             errors.push(FieldError::forbidden(&metadata.get("finalizers").path, words));
         }
     }
-    common(&metadata, errors);
+    common(group, &metadata, errors);
+}
+
+/// Some operators need values, and some have none.
+pub(crate) fn operands(operator: &At<'_>, values: &At<'_>, errors: &mut Errors) {
+    match operator.text() {
+        "In" | "NotIn" if values.is_empty() => values.required("must be specified when `operator` is 'In' or 'NotIn'", errors),
+        "Exists" | "DoesNotExist" if !values.is_empty() => {
+            values.forbidden("may not be specified when `operator` is 'Exists' or 'DoesNotExist'", errors)
+        }
+        _ => {}
+    }
 }
 
 /// A selector in the object form.
@@ -158,13 +198,9 @@ pub(crate) fn selector(selector: &At<'_>, errors: &mut Errors) {
     for expression in selector.get("matchExpressions").items() {
         expression.get("key").named(names::qualified_name, errors);
         let (operator, values) = (expression.get("operator"), expression.get("values"));
-        match operator.text() {
-            "In" | "NotIn" if values.is_empty() => values.required("must be specified when `operator` is 'In' or 'NotIn'", errors),
-            "Exists" | "DoesNotExist" if !values.is_empty() => {
-                values.forbidden("may not be specified when `operator` is 'Exists' or 'DoesNotExist'", errors)
-            }
-            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
-            _ => operator.invalid("not a valid selector operator", errors),
+        operands(&operator, &values, errors);
+        if !["In", "NotIn", "Exists", "DoesNotExist"].contains(&operator.text()) {
+            operator.invalid("not a valid selector operator", errors);
         }
         values.items().for_each(|v| v.named(names::label_value, errors));
     }

@@ -2,22 +2,31 @@
 //! One small file a kind or a family; whatever has no file of its own obeys the rules of metadata alone.
 
 mod access;
+mod admission_policy;
+mod api_service;
 mod autoscaling;
-mod batch;
+mod certificates;
 mod check;
 mod configuration;
-mod container;
 mod core;
+mod cron_job;
+mod definition;
 mod deployment;
-mod extensions;
+mod devices;
+mod endpoints;
+mod flow;
+mod job;
 mod metadata;
 mod network;
+mod node;
 pub mod pod;
-mod scheduling;
+mod quota;
 mod service;
 mod storage;
 mod strategy;
+mod structural;
 mod volume;
+mod webhook;
 mod workload;
 
 use serde_json::Value;
@@ -33,10 +42,15 @@ pub fn validate_create(group: &str, kind: &str, namespaced: bool, object: &Value
     let mut errors = Errors::new();
     metadata::create(group, kind, namespaced, object, &mut errors);
     let at = At::root(object);
-    if group.is_empty() && kind == "Pod" {
-        pod::create(&at, &mut errors);
-    } else {
-        object_rules(group, kind, &at, &mut errors);
+    match (group, kind) {
+        ("", "Pod") => pod::create(&at, &mut errors),
+        _ => object_rules(group, kind, &at, &mut errors),
+    }
+    match (group, kind) {
+        ("networking.k8s.io", "Ingress") => network::ingress_create(&at, &mut errors),
+        ("batch", "Job") => job::create(&at, &mut errors),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => definition::create(&at, &mut errors),
+        _ => {}
     }
     errors
 }
@@ -44,12 +58,12 @@ pub fn validate_create(group: &str, kind: &str, namespaced: bool, object: &Value
 /// What is wrong with a change of an object, through itself (`subresource` is `None`) or through a subresource.
 pub fn validate_update(group: &str, kind: &str, new: &Value, old: &Value, subresource: Option<&str>) -> Vec<FieldError> {
     let mut errors = Errors::new();
-    metadata::update(new, old, &mut errors);
+    metadata::update(group, new, old, &mut errors);
     let (at, before) = (At::root(new), At::root(old));
     match (group, kind, subresource) {
         ("", "Pod", Some("ephemeralcontainers")) => pod::update_ephemeral(&at, &before, &mut errors),
-        ("", "Pod", Some("resize")) => pod::pod_spec(&at.get("spec"), &mut errors),
-        (_, _, Some(_)) => {}
+        ("", "Pod", Some("resize")) => pod::resize(&at, &before, &mut errors),
+        (_, _, Some(subresource)) => part_rules(group, kind, subresource, &at, &before, &mut errors),
         ("", "Pod", None) => pod::update(&at, &before, &mut errors),
         _ => {
             object_rules(group, kind, &at, &mut errors);
@@ -57,6 +71,31 @@ pub fn validate_update(group: &str, kind: &str, new: &Value, old: &Value, subres
         }
     }
     errors
+}
+
+/// The rules for a change that came through a subresource.
+fn part_rules(group: &str, kind: &str, part: &str, at: &At<'_>, before: &At<'_>, errors: &mut Errors) {
+    match (group, kind, part) {
+        ("", "Pod", "status") => pod::status(at, before, errors),
+        ("", "Node", "status") => node::status(at, errors),
+        ("", "ResourceQuota", "status") => quota::status(at, errors),
+        ("", "Namespace", "status") => core::namespace_status(at, errors),
+        ("", "Namespace", "finalize") => core::namespace_finalize(at, errors),
+        ("", "Service", "status") | ("networking.k8s.io", "Ingress", "status") => service::status(&at.at("status.loadBalancer"), errors),
+        ("apps", _, "status") | ("", "ReplicationController", "status") => {
+            workload::status(kind, &at.get("status"), &before.get("status"), errors);
+        }
+        ("certificates.k8s.io", "CertificateSigningRequest", _) => certificates::change(at, before, Some(part), errors),
+        ("resource.k8s.io", "ResourceClaim", "status") => devices::status(at, before, errors),
+        ("batch", "Job", "status") => job::status(&at.get("status"), errors),
+        ("autoscaling" | "policy", _, "status") => {
+            for key in ["currentReplicas", "desiredReplicas", "disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"] {
+                at.get("status").get(key).not_negative(errors);
+            }
+        }
+        ("", "PersistentVolumeClaim", "status") => volume::claim::status(at, errors),
+        _ => {}
+    }
 }
 
 /// The rules that an object keeps all its life.
@@ -69,21 +108,31 @@ fn object_rules(group: &str, kind: &str, at: &At<'_>, errors: &mut Errors) {
         ("apps", "ControllerRevision") => workload::controller_revision(at, errors),
         ("", "ReplicationController") => workload::replication_controller(at, errors),
         ("", "PodTemplate") => pod::template(&at.get("template"), errors),
-        ("batch", "Job") => batch::job(&at.get("spec"), errors),
-        ("batch", "CronJob") => batch::cron_job(at, errors),
+        ("batch", "Job") => job::rules(&at.get("spec"), errors),
+        ("batch", "CronJob") => cron_job::rules(at, errors),
         ("", "Service") => service::rules(at, errors),
-        ("", "ConfigMap" | "Secret" | "Node" | "LimitRange" | "ResourceQuota" | "Endpoints" | "Event" | "Binding") => {
-            core::rules(kind, at, errors)
-        }
-        ("", "PersistentVolume" | "PersistentVolumeClaim") | ("storage.k8s.io", _) => storage::rules(kind, at, errors),
-        ("networking.k8s.io" | "discovery.k8s.io", _) => network::rules(kind, at, errors),
+        ("", "ConfigMap" | "Secret" | "Namespace" | "Event" | "Binding") => core::rules(kind, at, errors),
+        ("", "Node") => node::rules(at, errors),
+        ("", "LimitRange") => quota::limit_range(at, errors),
+        ("", "ResourceQuota") => quota::quota(at, errors),
+        ("", "Endpoints") => endpoints::endpoints(at, errors),
+        ("discovery.k8s.io", "EndpointSlice") => endpoints::slice(at, errors),
+        ("", "PersistentVolume") => volume::persistent::rules(at, errors),
+        ("", "PersistentVolumeClaim") => volume::claim::spec(&at.get("spec"), errors),
+        ("storage.k8s.io", _) => storage::rules(kind, at, errors),
+        ("networking.k8s.io", _) => network::rules(kind, at, errors),
         ("rbac.authorization.k8s.io", _) => access::rules(kind, at, errors),
-        ("autoscaling", "HorizontalPodAutoscaler") | ("policy", "PodDisruptionBudget") => autoscaling::rules(kind, at, errors),
-        ("admissionregistration.k8s.io", _) => configuration::admission(kind, at, errors),
-        ("apiregistration.k8s.io" | "apiextensions.k8s.io", _) => extensions::rules(kind, at, errors),
-        ("coordination.k8s.io" | "scheduling.k8s.io" | "flowcontrol.apiserver.k8s.io" | "certificates.k8s.io" | "node.k8s.io", _) => {
-            configuration::rules(kind, at, errors);
-        }
+        ("autoscaling", "HorizontalPodAutoscaler") => autoscaling::autoscaler(&at.get("spec"), errors),
+        ("policy", "PodDisruptionBudget") => autoscaling::budget(&at.get("spec"), errors),
+        ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration") => webhook::rules(at, errors),
+        ("admissionregistration.k8s.io", _) => admission_policy::rules(kind, at, errors),
+        ("apiregistration.k8s.io", _) => api_service::rules(at, errors),
+        ("apiextensions.k8s.io", _) => definition::rules(at, errors),
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => flow::schema(at, errors),
+        ("flowcontrol.apiserver.k8s.io", _) => flow::level(at, errors),
+        ("certificates.k8s.io", "CertificateSigningRequest") => certificates::rules(at, errors),
+        ("coordination.k8s.io" | "scheduling.k8s.io" | "node.k8s.io", _) => configuration::rules(kind, at, errors),
+        ("resource.k8s.io", _) => devices::rules(kind, at, errors),
         _ => {}
     }
 }
@@ -92,16 +141,21 @@ fn object_rules(group: &str, kind: &str, at: &At<'_>, errors: &mut Errors) {
 fn change_rules(group: &str, kind: &str, at: &At<'_>, before: &At<'_>, errors: &mut Errors) {
     match (group, kind) {
         ("apps", _) => workload::change(kind, at, before, errors),
-        ("batch", "Job") => batch::job_change(at, before, errors),
+        ("batch", "Job") => job::change(at, before, errors),
         ("", "Service") => service::change(at, before, errors),
-        ("", "ConfigMap" | "Secret" | "Node") => core::change(kind, at, before, errors),
-        ("", "PersistentVolume" | "PersistentVolumeClaim") | ("storage.k8s.io", _) => storage::change(kind, at, before, errors),
+        ("", "ConfigMap" | "Secret") => core::change(kind, at, before, errors),
+        ("", "Node") => node::change(at, before, errors),
+        ("", "ResourceQuota") => quota::change(at, before, errors),
+        ("", "PersistentVolume") => volume::persistent::change(at, before, errors),
+        ("", "PersistentVolumeClaim") => volume::claim::change(at, before, errors),
+        ("storage.k8s.io", _) => storage::change(kind, at, before, errors),
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => access::change(at, before, errors),
         ("discovery.k8s.io", "EndpointSlice") => at.get("addressType").unchanged(&before.get("addressType"), errors),
-        ("networking.k8s.io", "IngressClass") => at.at("spec.controller").unchanged(&before.at("spec.controller"), errors),
-        ("networking.k8s.io", "IPAddress") => at.get("spec").unchanged(&before.get("spec"), errors),
-        ("policy", "PodDisruptionBudget") => {}
-        ("scheduling.k8s.io" | "node.k8s.io" | "certificates.k8s.io", _) => configuration::change(kind, at, before, errors),
+        ("networking.k8s.io", _) => network::change(kind, at, before, errors),
+        ("scheduling.k8s.io" | "node.k8s.io", _) => configuration::change(kind, at, before, errors),
+        ("certificates.k8s.io", "CertificateSigningRequest") => certificates::change(at, before, None, errors),
+        ("apiextensions.k8s.io", _) => definition::change(at, before, errors),
+        ("resource.k8s.io", _) => devices::change(kind, at, before, errors),
         _ => {}
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use tricorn_meta::json::{ensure_object, get, int, remove, set};
 
 use super::check::same;
-use super::{batch, core, pod, service};
+use super::{core, job, pod, service};
 
 /// Kinds whose status is written through the `status` subresource alone, and the status a new object begins with.
 fn first_status(group: &str, kind: &str) -> Option<Value> {
@@ -79,13 +79,14 @@ pub fn prepare_for_create(group: &str, kind: &str, object: &mut Value) {
         ("", "Namespace") => core::namespace_finalizer(object),
         ("", "Secret") => core::string_data(object),
         ("", "Service") => service::prepare(object),
-        ("batch", "Job") => batch::prepare_job(object),
+        ("batch", "Job") => job::prepare(object),
         _ => {}
     }
 }
 
 /// Makes a changed object ready to be judged and stored. `subresource` names what it came through; `None` is the object itself.
 pub fn prepare_for_update(group: &str, kind: &str, new: &mut Value, old: &Value, subresource: Option<&str>) {
+    let through_itself = subresource.is_none();
     match subresource {
         Some("status") => only_status(group, new, old),
         Some("scale") | Some("binding") | Some("ephemeralcontainers") | Some("resize") | None => keep_status(group, kind, new, old),
@@ -98,10 +99,11 @@ pub fn prepare_for_update(group: &str, kind: &str, new: &mut Value, old: &Value,
         ("", "Service", None) => service::prepare_update(new, old),
         ("", "Namespace", None) => keep(new, old, &["spec", "status"]),
         ("", "Pod", Some("status")) => pod::prepare_status(new, old),
+        ("certificates.k8s.io", "CertificateSigningRequest", None) => keep(new, old, &["spec"]),
         _ => {}
     }
     system_metadata(new, old);
-    generation(group, kind, new, old);
+    generation(group, kind, new, old, through_itself);
 }
 
 /// What only the server writes stays; what a client left out of its manifest is filled in.
@@ -123,18 +125,27 @@ fn system_metadata(new: &mut Value, old: &Value) {
     }
 }
 
-fn generation(group: &str, kind: &str, new: &mut Value, old: &Value) {
+fn generation(group: &str, kind: &str, new: &mut Value, old: &Value, through_itself: bool) {
     if !has_generation(group, kind) {
         return;
     }
     let current = int(old, "metadata.generation").unwrap_or(0);
+    let differ = |path: &str| !same(get(new, path).unwrap_or(&Value::Null), get(old, path).unwrap_or(&Value::Null));
     let changed = match kind {
-        "EndpointSlice" | "PriorityClass" | "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration" => wanted(new) != wanted(old),
-        _ => !same(new.get("spec").unwrap_or(&Value::Null), old.get("spec").unwrap_or(&Value::Null)),
+        "Deployment" => differ("spec") || (through_itself && notes(new) != notes(old)),
+        "EndpointSlice" => wanted(new) != wanted(old) || differ("metadata.labels"),
+        "PriorityClass" | "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration" => wanted(new) != wanted(old),
+        _ => differ("spec"),
     };
     let deleted = get(new, "metadata.deletionTimestamp").is_some() && get(old, "metadata.deletionTimestamp").is_none();
     let next = if changed || deleted { current + 1 } else { current };
     set(new, "metadata.generation", next);
+}
+
+/// What a Deployment's annotations ask for: they are handed down to its ReplicaSets. The revision is what was made of it, not what is wanted.
+fn notes(object: &Value) -> Vec<(&String, &Value)> {
+    let notes = get(object, "metadata.annotations").and_then(Value::as_object);
+    notes.into_iter().flatten().filter(|(key, _)| *key != "deployment.kubernetes.io/revision").collect()
 }
 
 /// All of an object that is not metadata or status.

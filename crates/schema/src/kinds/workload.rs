@@ -30,8 +30,8 @@ fn mismatch(spec: &At<'_>, errors: &mut Errors) {
     errors.push(FieldError::invalid(&labels.path, value, "`selector` does not match template `labels`"));
 }
 
-/// A template of pods that run for ever.
-pub(super) fn template(spec: &At<'_>, errors: &mut Errors) {
+/// A template of pods that run for ever. `kind` is what upstream calls their maker.
+pub(super) fn template(spec: &At<'_>, kind: &str, errors: &mut Errors) {
     let template = spec.get("template");
     pod::template(&template, errors);
     let policy = template.at("spec.restartPolicy");
@@ -40,7 +40,7 @@ pub(super) fn template(spec: &At<'_>, errors: &mut Errors) {
     }
     let deadline = template.at("spec.activeDeadlineSeconds");
     if deadline.is_set() {
-        deadline.forbidden("activeDeadlineSeconds in ReplicaSet is not Supported", errors);
+        deadline.forbidden(&format!("activeDeadlineSeconds in {kind} is not Supported"), errors);
     }
 }
 
@@ -49,7 +49,7 @@ pub(super) fn replica_set(at: &At<'_>, errors: &mut Errors) {
     spec.get("replicas").not_negative(errors);
     spec.get("minReadySeconds").not_negative(errors);
     selector(&spec, "deployment", errors);
-    template(&spec, errors);
+    template(&spec, "ReplicaSet", errors);
 }
 
 pub(super) fn replication_controller(at: &At<'_>, errors: &mut Errors) {
@@ -70,34 +70,48 @@ pub(super) fn replication_controller(at: &At<'_>, errors: &mut Errors) {
     if !matches {
         mismatch(&spec, errors);
     }
-    template(&spec, errors);
+    template(&spec, "ReplicationController", errors);
 }
 
 pub(super) fn stateful_set(at: &At<'_>, errors: &mut Errors) {
     let spec = at.get("spec");
-    spec.get("podManagementPolicy").required_one_of(&["OrderedReady", "Parallel"], errors);
-    let strategy = spec.get("updateStrategy");
-    strategy.get("type").required_one_of(&["OnDelete", "RollingUpdate"], errors);
-    let rolling = strategy.get("rollingUpdate");
-    if strategy.get("type").text() == "OnDelete" && rolling.is_set() {
-        errors.push(FieldError::invalid(&rolling.path, rolling.value.clone(), "only allowed for updateStrategy 'RollingUpdate'"));
+    let management = spec.get("podManagementPolicy");
+    match management.text() {
+        "" => management.required("", errors),
+        "OrderedReady" | "Parallel" => {}
+        _ => management.invalid("must be 'OrderedReady' or 'Parallel'", errors),
     }
-    rolling.get("partition").not_negative(errors);
-    not_negative_int_or_percent(&rolling.get("maxUnavailable"), errors);
+    let strategy = spec.get("updateStrategy");
+    let rolling = strategy.get("rollingUpdate");
+    match strategy.get("type").text() {
+        "" => strategy.required("", errors),
+        "OnDelete" if rolling.is_set() => rolling.invalid("only allowed for updateStrategy 'RollingUpdate'", errors),
+        "OnDelete" => {}
+        "RollingUpdate" => {
+            rolling.get("partition").not_negative(errors);
+            let unavailable = rolling.get("maxUnavailable");
+            not_negative_int_or_percent(&unavailable, errors);
+            if int_or_percent(unavailable.value).is_some_and(|(n, _)| n == 0) {
+                unavailable.invalid("cannot be 0", errors);
+            }
+            at_most_all(&unavailable, errors);
+        }
+        _ => strategy.invalid("must be 'RollingUpdate' or 'OnDelete'", errors),
+    }
     for key in ["whenDeleted", "whenScaled"] {
-        spec.get("persistentVolumeClaimRetentionPolicy").get(key).one_of(&["Delete", "Retain"], errors);
+        spec.get("persistentVolumeClaimRetentionPolicy").get(key).one_of(&["Retain", "Delete"], errors);
     }
     spec.get("replicas").not_negative(errors);
     spec.get("minReadySeconds").not_negative(errors);
     spec.at("ordinals.start").not_negative(errors);
     selector(&spec, "statefulset", errors);
-    template(&spec, errors);
+    template(&spec, "StatefulSet", errors);
 }
 
 pub(super) fn daemon_set(at: &At<'_>, errors: &mut Errors) {
     let spec = at.get("spec");
     selector(&spec, "daemonset", errors);
-    template(&spec, errors);
+    template(&spec, "DaemonSet", errors);
     spec.get("minReadySeconds").not_negative(errors);
     spec.get("revisionHistoryLimit").not_negative(errors);
     let strategy = spec.get("updateStrategy");
@@ -117,7 +131,7 @@ pub(super) fn daemon_set(at: &At<'_>, errors: &mut Errors) {
                 _ => {}
             }
         }
-        _ => strategy.get("type").required_one_of(&["RollingUpdate", "OnDelete"], errors),
+        _ => errors.push(FieldError::not_supported(&strategy.path, strategy.value.clone(), &["RollingUpdate", "OnDelete"])),
     }
 }
 
@@ -154,4 +168,43 @@ pub(super) fn change(kind: &str, at: &At<'_>, before: &At<'_>, errors: &mut Erro
         "ControllerRevision" => at.get("data").unchanged(&before.get("data"), errors),
         _ => {}
     }
+}
+
+/// What is told of kinds that keep pods running: no number is negative, and no part is more than the whole.
+pub(super) fn status(kind: &str, status: &At<'_>, before: &At<'_>, errors: &mut Errors) {
+    const COUNTS: [&str; 16] = [
+        "replicas",
+        "updatedReplicas",
+        "fullyLabeledReplicas",
+        "currentReplicas",
+        "readyReplicas",
+        "availableReplicas",
+        "unavailableReplicas",
+        "terminatingReplicas",
+        "observedGeneration",
+        "currentNumberScheduled",
+        "numberMisscheduled",
+        "desiredNumberScheduled",
+        "numberReady",
+        "updatedNumberScheduled",
+        "numberAvailable",
+        "numberUnavailable",
+    ];
+    COUNTS.iter().for_each(|key| status.get(key).not_negative(errors));
+    let number = |key: &str| status.get(key).int().unwrap_or(0);
+    for key in ["updatedReplicas", "fullyLabeledReplicas", "currentReplicas", "readyReplicas", "availableReplicas"] {
+        if number(key) > number("replicas") {
+            status.get(key).invalid("cannot be greater than status.replicas", errors);
+        }
+    }
+    if number("availableReplicas") > number("readyReplicas") {
+        let words =
+            if kind == "StatefulSet" { "cannot be greater than status.readyReplicas" } else { "cannot be greater than readyReplicas" };
+        status.get("availableReplicas").invalid(words, errors);
+    }
+    let (collisions, collisions_before) = (status.get("collisionCount"), before.get("collisionCount"));
+    if collisions.int().unwrap_or(0) < collisions_before.int().unwrap_or(0) {
+        collisions.invalid("cannot be decremented", errors);
+    }
+    collisions.not_negative(errors);
 }

@@ -84,6 +84,10 @@ impl Message {
     }
 }
 
+/// What is answered in the place of objects; none of it is ever a request's body.
+const BESIDE_OBJECTS: [&str; 7] =
+    ["APIGroup", "APIGroupList", "APIResourceList", "APIVersions", "PartialObjectMetadata", "PartialObjectMetadataList", "Status"];
+
 /// All messages.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -109,6 +113,23 @@ impl Table {
         let message = self.messages.get(*self.by_name.get(name.as_str())?)?;
         let whole = kind == "DeleteOptions" || message.fields.iter().any(|field| field.name == "metadata");
         whole.then_some(message)
+    }
+
+    /// The message of a kind that can be an answer: an object, or what is answered in the place of one, whatever its version is.
+    pub(super) fn answer(&self, api_version: &str, kind: &str) -> Option<&Message> {
+        if let Some(message) = self.kind(api_version, kind) {
+            return Some(message);
+        }
+        if !BESIDE_OBJECTS.contains(&kind) {
+            return None;
+        }
+        let name = format!("io.k8s.apimachinery.pkg.apis.meta.v1.{kind}");
+        self.messages.get(*self.by_name.get(name.as_str())?)
+    }
+
+    /// The metadata of every list.
+    pub(super) fn list_metadata(&self) -> Option<&Message> {
+        self.messages.get(*self.by_name.get("io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta")?)
     }
 
     pub(super) fn message(&self, at: usize) -> Option<&Message> {

@@ -1,4 +1,4 @@
-//! Protobuf's wire format: tags, varints and lengths. Nothing of Kubernetes is known here, and nothing is allocated.
+//! Protobuf's wire format: tags, varints and lengths, read and written. Nothing of Kubernetes is known here, and reading allocates nothing.
 
 /// What is wrong with bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,4 +123,80 @@ impl<'a> Reader<'a> {
 pub(super) struct Tag {
     pub(super) number: u32,
     pub(super) wire: u8,
+}
+
+/// Appends a message's fields to bytes.
+pub(super) struct Writer<'a> {
+    out: &'a mut Vec<u8>,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(out: &'a mut Vec<u8>) -> Self {
+        Self { out }
+    }
+
+    pub(super) fn varint(&mut self, tag: u32, value: u64) {
+        self.head(tag, 0);
+        put_varint(self.out, value);
+    }
+
+    pub(super) fn fixed64(&mut self, tag: u32, bits: u64) {
+        self.head(tag, 1);
+        self.out.extend_from_slice(&bits.to_le_bytes());
+    }
+
+    pub(super) fn bytes(&mut self, tag: u32, bytes: &[u8]) {
+        self.open(tag, bytes.len());
+        self.out.extend_from_slice(bytes);
+    }
+
+    /// The head of a field of so many bytes, which the caller appends.
+    pub(super) fn open(&mut self, tag: u32, length: usize) {
+        self.head(tag, 2);
+        put_varint(self.out, length as u64);
+    }
+
+    /// A field that is a message, written by `with`. One byte is kept for its length; a longer one is made room for afterwards, which
+    /// moves the message once, and is cheaper than to measure everything before.
+    pub(super) fn message<E>(&mut self, tag: u32, with: impl FnOnce(&mut Writer<'_>) -> Result<(), E>) -> Result<(), E> {
+        self.head(tag, 2);
+        let at = self.out.len();
+        self.out.push(0);
+        with(&mut Writer::new(self.out))?;
+        let length = self.out.len() - at - 1;
+        match self.out.get_mut(at) {
+            Some(short) if length < 0x80 => *short = length as u8,
+            _ => {
+                let mut long = Vec::with_capacity(MAX_VARINT_BYTES);
+                put_varint(&mut long, length as u64);
+                self.out.splice(at..=at, long);
+            }
+        }
+        Ok(())
+    }
+
+    fn head(&mut self, tag: u32, wire: u8) {
+        put_varint(self.out, u64::from(tag) << 3 | u64::from(wire));
+    }
+}
+
+/// 64 bits by seven.
+const MAX_VARINT_BYTES: usize = 10;
+
+fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// The length of a field of so many bytes, its head included.
+pub(super) fn field_length(tag: u32, length: usize) -> usize {
+    varint_length(u64::from(tag) << 3) + varint_length(length as u64) + length
+}
+
+fn varint_length(value: u64) -> usize {
+    // One byte for every seven bits, and one for zero.
+    (70 - (value | 1).leading_zeros() as usize) / 7
 }

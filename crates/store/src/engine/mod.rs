@@ -3,11 +3,15 @@
 
 mod memory;
 mod rocks;
+mod wal;
 
 pub use memory::MemoryDisk;
 pub use rocks::{RocksDisk, RocksOptions};
 
+use bytes::Bytes;
+use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use tricorn_mvcc::{Change, Table, View};
 
@@ -15,6 +19,11 @@ use tricorn_mvcc::{Change, Table, View};
 pub trait Engine: Send + Sync + 'static {
     /// Rows as they stand now; later writes do not show.
     fn view(&self) -> io::Result<Box<dyn View + '_>>;
+
+    /// One row as it stands now, whatever that is for others: cheaper than a view.
+    fn get(&self, table: Table, key: &[u8]) -> io::Result<Option<Bytes>> {
+        self.view()?.get(table, key).map_err(io::Error::other)
+    }
 
     /// Writes all of `changes` or, if the process dies, none. With `sync` it survives a crash once this returns; without,
     /// once [`Engine::flush`] has.
@@ -61,4 +70,9 @@ pub trait Disk: Send + Sync + 'static {
 
     /// Where it is, for people.
     fn location(&self) -> String;
+}
+
+/// Makes what was made, renamed or removed in a directory survive a crash.
+fn sync_dir(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
 }

@@ -1,6 +1,7 @@
-//! RocksDB behind the engine trait.
+//! RocksDB behind the engine trait, and the disk that holds it beside the log's own files.
 
-use super::{Disk, Engine, Purpose};
+use super::wal::Wal;
+use super::{Disk, Engine, Purpose, sync_dir};
 use bytes::Bytes;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator, FlushOptions, Options,
@@ -8,7 +9,7 @@ use rocksdb::{
 };
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use tricorn_mvcc::{Change, Cursor, Error, Result, Table, View};
 
@@ -23,11 +24,15 @@ pub struct RocksOptions {
 
 impl Default for RocksOptions {
     fn default() -> Self {
-        Self { cache_bytes: 256 << 20, write_buffer_bytes: 64 << 20 }
+        // Small enough for the processor's caches to hold most of what a write looks at.
+        Self { cache_bytes: 256 << 20, write_buffer_bytes: 16 << 20 }
     }
 }
 
-/// A directory with RocksDB instances in it.
+/// What every engine's directory has in it.
+const IN_USE: &str = "LOCK";
+
+/// A directory with the state's databases and the log in it.
 pub struct RocksDisk {
     root: PathBuf,
     options: RocksOptions,
@@ -49,7 +54,7 @@ impl RocksDisk {
         Self { root: root.into(), options, cache: Cache::new_lru_cache(options.cache_bytes) }
     }
 
-    fn database(&self, purpose: Purpose) -> Options {
+    fn database(&self) -> Options {
         let mut options = Options::default();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
@@ -58,30 +63,27 @@ impl RocksDisk {
         options.set_max_log_file_size(8 << 20);
         options.set_max_open_files(512);
         options.set_bytes_per_sync(1 << 20);
-        options.set_wal_bytes_per_sync(1 << 20);
-        match purpose {
-            // Old log files are dropped as soon as what they hold is purged or flushed.
-            Purpose::Log => options.set_max_total_wal_size(256 << 20),
-            Purpose::State => {
-                options.set_atomic_flush(true);
-                options.set_db_write_buffer_size(self.options.write_buffer_bytes);
-            }
-        }
+        options.set_atomic_flush(true);
+        options.set_db_write_buffer_size(self.options.write_buffer_bytes);
         options
     }
 
-    fn family(&self, purpose: Purpose, table: Table) -> Options {
+    fn family(&self, table: Table) -> Options {
         let mut options = Options::default();
         let mut blocks = BlockBasedOptions::default();
         blocks.set_block_cache(&self.cache);
         blocks.set_cache_index_and_filter_blocks(true);
-        if purpose == Purpose::State && table != Table::LOG {
+        if table != Table::LOG {
             blocks.set_bloom_filter(10.0, false);
         }
         options.set_block_based_table_factory(&blocks);
         options.set_compression_type(DBCompressionType::Lz4);
-        options.set_write_buffer_size(self.options.write_buffer_bytes / if purpose == Purpose::Log { 1 } else { 2 });
+        options.set_write_buffer_size(self.options.write_buffer_bytes / 2);
         options.set_level_compaction_dynamic_level_bytes(true);
+        // Files are merged less often, and more at a time: a read that has to look into a few more of them asks their filters first.
+        options.set_level_zero_file_num_compaction_trigger(8);
+        options.set_level_zero_slowdown_writes_trigger(30);
+        options.set_level_zero_stop_writes_trigger(50);
         options
     }
 }
@@ -89,11 +91,14 @@ impl RocksDisk {
 impl Disk for RocksDisk {
     fn open(&self, name: &str, purpose: Purpose) -> io::Result<Arc<dyn Engine>> {
         let path = self.root.join(name);
+        let what = |reason: &dyn std::fmt::Display| format!("open {}: {reason}", path.display());
+        if purpose == Purpose::Log {
+            return Ok(Arc::new(Wal::open(&path).map_err(|error| io::Error::new(error.kind(), what(&error)))?));
+        }
         fs::create_dir_all(&path)?;
-        let families = Table::ALL.map(|table| ColumnFamilyDescriptor::new(table.name(), self.family(purpose, table)));
-        let db = DB::open_cf_descriptors(&self.database(purpose), &path, families)
-            .map_err(|error| io::Error::other(format!("open {}: {}", path.display(), error.into_string())))?;
-        Ok(Arc::new(RocksEngine { db, purpose }))
+        let families = Table::ALL.map(|table| ColumnFamilyDescriptor::new(table.name(), self.family(table)));
+        let db = DB::open_cf_descriptors(&self.database(), &path, families).map_err(|error| io::Error::other(what(&error)))?;
+        Ok(Arc::new(RocksEngine { db }))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -112,7 +117,7 @@ impl Disk for RocksDisk {
         };
         for entry in entries {
             let entry = entry?;
-            if entry.path().join("CURRENT").is_file() {
+            if entry.path().join(IN_USE).is_file() {
                 names.push(entry.file_name().to_string_lossy().into_owned());
             }
         }
@@ -143,13 +148,8 @@ impl Disk for RocksDisk {
     }
 }
 
-fn sync_dir(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
 struct RocksEngine {
     db: DB,
-    purpose: Purpose,
 }
 
 impl RocksEngine {
@@ -157,19 +157,21 @@ impl RocksEngine {
         self.db.cf_handle(table.name()).ok_or_else(|| Error::State(format!("no table {}", table.name())))
     }
 
-    fn options(&self, sync: bool) -> WriteOptions {
+    fn commit(&self, batch: WriteBatch) -> io::Result<()> {
         let mut options = WriteOptions::default();
-        match self.purpose {
-            Purpose::Log => options.set_sync(sync),
-            Purpose::State => options.disable_wal(true),
-        }
-        options
+        options.disable_wal(true);
+        self.db.write_opt(batch, &options).map_err(failed)
     }
 }
 
 impl Engine for RocksEngine {
     fn view(&self) -> io::Result<Box<dyn View + '_>> {
         Ok(Box::new(RocksView { engine: self, snapshot: self.db.snapshot() }))
+    }
+
+    fn get(&self, table: Table, key: &[u8]) -> io::Result<Option<Bytes>> {
+        let family = self.family(table).map_err(io::Error::other)?;
+        Ok(self.db.get_cf(family, key).map_err(failed)?.map(Bytes::from))
     }
 
     fn write(&self, changes: Vec<Change>, sync: bool) -> io::Result<()> {
@@ -181,27 +183,22 @@ impl Engine for RocksEngine {
                 None => batch.delete_cf(family, &change.key),
             }
         }
-        self.db.write_opt(batch, &self.options(sync)).map_err(failed)?;
-        if sync && self.purpose == Purpose::State { self.flush() } else { Ok(()) }
+        self.commit(batch)?;
+        if sync { self.flush() } else { Ok(()) }
     }
 
     fn delete_range(&self, table: Table, start: &[u8], end: &[u8]) -> io::Result<()> {
         let family = self.family(table).map_err(io::Error::other)?;
         let mut batch = WriteBatch::default();
         batch.delete_range_cf(family, start, end);
-        self.db.write_opt(batch, &self.options(false)).map_err(failed)
+        self.commit(batch)
     }
 
     fn flush(&self) -> io::Result<()> {
-        match self.purpose {
-            Purpose::Log => self.db.flush_wal(true).map_err(failed),
-            Purpose::State => {
-                let families = Table::ALL.iter().map(|table| self.family(*table)).collect::<Result<Vec<_>>>().map_err(io::Error::other)?;
-                let mut options = FlushOptions::default();
-                options.set_wait(true);
-                self.db.flush_cfs_opt(&families, &options).map_err(failed)
-            }
-        }
+        let families = Table::ALL.iter().map(|table| self.family(*table)).collect::<Result<Vec<_>>>().map_err(io::Error::other)?;
+        let mut options = FlushOptions::default();
+        options.set_wait(true);
+        self.db.flush_cfs_opt(&families, &options).map_err(failed)
     }
 
     fn size(&self) -> u64 {

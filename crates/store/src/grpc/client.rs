@@ -1,6 +1,6 @@
 //! The calling side.
 
-use super::{CONNECTION_WINDOW, MESSAGE_BYTES, SILENCE, STREAM_WINDOW};
+use super::{CLUSTER, CONNECTION_WINDOW, MESSAGE_BYTES, SILENCE, STREAM_WINDOW, written};
 use crate::link::{Lane, Link, LinkError, LinkResult, Transport};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -11,13 +11,16 @@ use rustls::pki_types::ServerName;
 use std::error::Error as StdError;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 use tricorn_proto::peer;
@@ -28,7 +31,23 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// Links over TCP.
 pub(crate) struct GrpcTransport {
     tls: Option<Arc<rustls::ClientConfig>>,
+    cluster: Stamp,
 }
+
+/// Puts this member's cluster on every request, once it is known.
+#[derive(Clone, Default)]
+struct Stamp(Arc<OnceLock<MetadataValue<Ascii>>>);
+
+impl Interceptor for Stamp {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(cluster) = self.0.get() {
+            request.metadata_mut().insert(CLUSTER, cluster.clone());
+        }
+        Ok(request)
+    }
+}
+
+type Client = PeerClient<InterceptedService<Channel, Stamp>>;
 
 impl GrpcTransport {
     pub fn new(tls: Option<&Arc<rustls::ClientConfig>>) -> Self {
@@ -37,22 +56,30 @@ impl GrpcTransport {
             config.alpn_protocols = vec![b"h2".to_vec()];
             Arc::new(config)
         });
-        Self { tls }
+        Self { tls, cluster: Stamp::default() }
     }
 }
 
 impl Transport for GrpcTransport {
+    fn belongs_to(&self, cluster_id: u64) {
+        if let Some(written) = written(cluster_id) {
+            // Said once: a member is of one cluster.
+            let _before = self.cluster.0.set(written);
+        }
+    }
+
     fn link(&self, urls: &[String], lane: Lane) -> Arc<dyn Link> {
-        let channels = urls.iter().filter_map(|url| self.channel(url, lane)).map(client).collect();
+        let channels = urls.iter().filter_map(|url| self.channel(url, lane)).map(|channel| self.client(channel)).collect();
         Arc::new(GrpcLink { clients: channels, turn: AtomicUsize::new(0) })
     }
 }
 
-fn client(channel: Channel) -> PeerClient<Channel> {
-    PeerClient::new(channel).max_decoding_message_size(MESSAGE_BYTES).max_encoding_message_size(MESSAGE_BYTES)
-}
-
 impl GrpcTransport {
+    fn client(&self, channel: Channel) -> Client {
+        let client = PeerClient::with_interceptor(channel, self.cluster.clone());
+        client.max_decoding_message_size(MESSAGE_BYTES).max_encoding_message_size(MESSAGE_BYTES)
+    }
+
     fn channel(&self, url: &str, lane: Lane) -> Option<Channel> {
         let target: Uri = match url.parse() {
             Ok(target) => target,
@@ -144,7 +171,7 @@ impl<T> Stream for Outgoing<T> {
 
 /// A link to one member, at any of its URLs.
 struct GrpcLink {
-    clients: Vec<PeerClient<Channel>>,
+    clients: Vec<Client>,
     turn: AtomicUsize,
 }
 
@@ -159,7 +186,7 @@ fn failed(status: &Status) -> LinkError {
 }
 
 impl GrpcLink {
-    fn client(&self) -> LinkResult<PeerClient<Channel>> {
+    fn client(&self) -> LinkResult<Client> {
         let turn = self.turn.load(Ordering::Relaxed);
         let client = self.clients.get(turn % self.clients.len().max(1));
         client.cloned().ok_or_else(|| LinkError { unsent: true, late: false, reason: "the member has no usable peer URL".into() })

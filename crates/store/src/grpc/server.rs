@@ -1,12 +1,13 @@
 //! The answering side.
 
-use super::{CONNECTION_WINDOW, MESSAGE_BYTES, SILENCE, STREAM_WINDOW};
+use super::{CLUSTER, CONNECTION_WINDOW, MESSAGE_BYTES, SILENCE, STREAM_WINDOW, written};
 use crate::handler::Handler;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -16,6 +17,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
 use tricorn_proto::peer;
@@ -36,6 +38,9 @@ pub(crate) fn serve(
     handler: Arc<Handler>,
     stop: &CancellationToken,
 ) -> Served {
+    if listeners.is_empty() {
+        return Served { tasks: Vec::new() };
+    }
     let acceptor = tls.map(|config| {
         let mut config = rustls::ServerConfig::clone(config);
         config.alpn_protocols = vec![b"h2".to_vec()];
@@ -44,7 +49,10 @@ pub(crate) fn serve(
     let (ready, connections) = mpsc::channel::<io::Result<Connection>>(64);
     let mut tasks: Vec<JoinHandle<()>> =
         listeners.into_iter().map(|listener| tokio::spawn(accept(listener, acceptor.clone(), ready.clone(), stop.clone()))).collect();
-    let service = PeerServer::new(Service { handler }).max_decoding_message_size(MESSAGE_BYTES).max_encoding_message_size(MESSAGE_BYTES);
+    let cluster = written(handler.cluster_id());
+    let service = PeerServer::new(Service { handler, cluster, warned: AtomicBool::new(false) })
+        .max_decoding_message_size(MESSAGE_BYTES)
+        .max_encoding_message_size(MESSAGE_BYTES);
     let server = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(SILENCE))
         .http2_keepalive_timeout(Some(SILENCE))
@@ -163,6 +171,25 @@ impl AsyncWrite for Connection {
 
 struct Service {
     handler: Arc<Handler>,
+    /// This member's cluster, as a request must name it.
+    cluster: Option<MetadataValue<Ascii>>,
+    /// A stranger has been heard of.
+    warned: AtomicBool,
+}
+
+impl Service {
+    /// The request's message, if its sender is of this cluster: a member that was forgotten, or is configured wrongly, must neither vote
+    /// nor be heard here.
+    fn ours<T>(&self, request: Request<T>) -> Result<T, Status> {
+        let told = request.metadata().get(CLUSTER);
+        if told.is_some() && told == self.cluster.as_ref() {
+            return Ok(request.into_inner());
+        }
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(theirs = ?told, ours = ?self.cluster, "refusing a member of another cluster");
+        }
+        Err(Status::failed_precondition("etcdserver: cluster ID mismatch"))
+    }
 }
 
 fn internal(error: impl std::fmt::Display) -> Status {
@@ -174,44 +201,46 @@ impl Peer for Service {
     type AppendStream = BoxStream<'static, Result<peer::AppendReply, Status>>;
 
     async fn append(&self, request: Request<Streaming<peer::AppendRequest>>) -> Result<Response<Self::AppendStream>, Status> {
-        let requests = request.into_inner().scan((), |(), request| alive(request));
+        let requests = self.ours(request)?.scan((), |(), request| alive(request));
         let replies = self.handler.append(requests.boxed()).map(|reply| reply.map_err(internal));
         Ok(Response::new(replies.boxed()))
     }
 
     async fn ask_vote(&self, request: Request<peer::VoteRequest>) -> Result<Response<peer::VoteReply>, Status> {
-        Ok(Response::new(self.handler.vote(request.into_inner()).await.map_err(internal)?))
+        Ok(Response::new(self.handler.vote(self.ours(request)?).await.map_err(internal)?))
     }
 
     async fn transfer(&self, request: Request<peer::TransferRequest>) -> Result<Response<peer::TransferReply>, Status> {
-        Ok(Response::new(self.handler.transfer(request.into_inner()).await.map_err(internal)?))
+        Ok(Response::new(self.handler.transfer(self.ours(request)?).await.map_err(internal)?))
     }
 
     async fn install_snapshot(&self, request: Request<Streaming<peer::SnapshotChunk>>) -> Result<Response<peer::SnapshotReply>, Status> {
-        let chunks = request.into_inner().scan((), |(), chunk| alive(chunk));
+        let chunks = self.ours(request)?.scan((), |(), chunk| alive(chunk));
         Ok(Response::new(self.handler.install(chunks.boxed()).await.map_err(internal)?))
     }
 
     async fn forward(&self, request: Request<peer::ForwardRequest>) -> Result<Response<peer::Answer>, Status> {
-        Ok(Response::new(self.handler.forward(request.into_inner()).await))
+        Ok(Response::new(self.handler.forward(self.ours(request)?).await))
     }
 
-    async fn read_index(&self, _request: Request<peer::ReadIndexRequest>) -> Result<Response<peer::ReadIndexReply>, Status> {
+    async fn read_index(&self, request: Request<peer::ReadIndexRequest>) -> Result<Response<peer::ReadIndexReply>, Status> {
+        self.ours(request)?;
         Ok(Response::new(self.handler.read_index().await))
     }
 
     async fn keep_alive(&self, request: Request<peer::KeepAliveRequest>) -> Result<Response<peer::LeaseReply>, Status> {
-        Ok(Response::new(self.handler.keep_alive(request.into_inner().lease).await))
+        Ok(Response::new(self.handler.keep_alive(self.ours(request)?.lease).await))
     }
 
     async fn time_left(&self, request: Request<peer::TimeLeftRequest>) -> Result<Response<peer::LeaseReply>, Status> {
-        Ok(Response::new(self.handler.time_left(request.into_inner().lease)))
+        Ok(Response::new(self.handler.time_left(self.ours(request)?.lease)))
     }
 
     async fn change(&self, request: Request<peer::ChangeRequest>) -> Result<Response<peer::ChangeReply>, Status> {
-        Ok(Response::new(self.handler.change(request.into_inner()).await))
+        Ok(Response::new(self.handler.change(self.ours(request)?).await))
     }
 
+    /// Asked by those who are of no cluster yet.
     async fn group(&self, _request: Request<peer::GroupRequest>) -> Result<Response<peer::GroupReply>, Status> {
         Ok(Response::new(self.handler.group()))
     }

@@ -152,6 +152,12 @@ impl Group {
         seat.store = None;
     }
 
+    /// Gives a member that is off another disk.
+    pub fn set_disk(&mut self, n: usize, disk: &MemoryDisk) {
+        let seat = &mut self.seats[n];
+        (seat.memory, seat.storage) = (Some(disk.clone()), Storage::Disk(Arc::new(disk.clone())));
+    }
+
     pub async fn stop(&mut self, n: usize) {
         let store = self.seats[n].store.take().unwrap();
         within(store.shutdown()).await.unwrap();

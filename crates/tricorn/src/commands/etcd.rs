@@ -1,18 +1,18 @@
 //! `tricorn etcd`: the store alone, told what to do in etcd's own words.
 
-use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use clap::CommandFactory;
+use k8s_openapi::jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 use tricorn_etcd_api::{EtcdApiConfig, TokenMode};
 use tricorn_pki::{ClientAuth, Identity, RotatingIdentity, client_config, server_config};
-use tricorn_store::{AuthConfig, Bootstrap, InitialMember, PeerListen, PeerTls, Store, StoreConfig};
+use tricorn_store::{AuthConfig, AutoCompaction, Bootstrap, InitialMember, PeerListen, PeerTls, Store, StoreConfig, Timing};
 
+use crate::server::close_store;
 use crate::{lock, logging, signals};
 
 /// Runs the store alone, with etcd's flags and ETCD_* variables. Flags of etcd's that are not known here are named and passed over.
@@ -48,9 +48,29 @@ pub struct Args {
     /// Sets this cluster apart from others with the same members
     #[arg(long, env = "ETCD_INITIAL_CLUSTER_TOKEN", default_value = "etcd-cluster")]
     initial_cluster_token: String,
-    /// Bytes that the store may take before it refuses to grow; 0 for no bound
-    #[arg(long, env = "ETCD_QUOTA_BACKEND_BYTES", default_value_t = 0)]
-    quota_backend_bytes: u64,
+    /// Bytes that the store may take before it refuses to grow; 0 or less for no bound. Changed while it runs through
+    /// /v3/maintenance/quota
+    #[arg(long, env = "ETCD_QUOTA_BACKEND_BYTES", default_value_t = 0, allow_negative_numbers = true)]
+    quota_backend_bytes: i64,
+    /// How --auto-compaction-retention counts
+    #[arg(long, env = "ETCD_AUTO_COMPACTION_MODE", default_value = "periodic", value_parser = ["periodic", "revision"])]
+    auto_compaction_mode: String,
+    /// What of the past is kept: an age such as 5m or, without a unit, hours; or a number of revisions. 0: nothing goes by itself
+    #[arg(long, env = "ETCD_AUTO_COMPACTION_RETENTION", default_value = "0")]
+    auto_compaction_retention: String,
+    /// Milliseconds between two signs of life of the leader
+    #[arg(long, env = "ETCD_HEARTBEAT_INTERVAL", value_parser = clap::value_parser!(u64).range(10..=50_000))]
+    heartbeat_interval: Option<u64>,
+    /// Milliseconds of silence after which a member stands for election at the latest; at least five heartbeats
+    #[arg(long, env = "ETCD_ELECTION_TIMEOUT", value_parser = clap::value_parser!(u64).range(50..=50_000))]
+    election_timeout: Option<u64>,
+    /// Committed entries between two snapshots
+    #[arg(long, env = "ETCD_SNAPSHOT_COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    snapshot_count: Option<u64>,
+    /// Begin a new cluster with this member alone and everything it holds: for a cluster that has lost its quorum for good. Start it
+    /// without this afterwards, and add fresh members
+    #[arg(long, env = "ETCD_FORCE_NEW_CLUSTER")]
+    force_new_cluster: bool,
     /// Most operations in a transaction
     #[arg(long, env = "ETCD_MAX_TXN_OPS", default_value_t = 128)]
     max_txn_ops: usize,
@@ -93,6 +113,10 @@ pub struct Args {
     /// The authority of members' certificates, PEM
     #[arg(long, env = "ETCD_PEER_TRUSTED_CA_FILE")]
     peer_trusted_ca_file: Option<PathBuf>,
+    /// A file with these flags as keys, as etcd reads it; flags and variables do not count then
+    #[arg(long, env = "ETCD_CONFIG_FILE")]
+    #[allow(dead_code)] // read before the flags are: see `etcd_flags`
+    config_file: Option<PathBuf>,
     /// What is logged: debug, info, warn, error
     #[arg(long, env = "ETCD_LOG_LEVEL", value_parser = ["debug", "info", "warn", "error", "panic", "fatal"])]
     log_level: Option<String>,
@@ -109,6 +133,7 @@ impl Args {
         let listen = resolve(&self.listen_client_urls, "--listen-client-urls").await?;
         let metrics = resolve(&self.listen_metrics_urls, "--listen-metrics-urls").await?;
         let tokens = TokenMode::parse(&self.auth_token).map_err(anyhow::Error::msg).context("--auth-token")?;
+        let tls = self.client_tls()?;
         let config = self.store_config(&dir).await?;
         // Nothing is made before all flags are understood.
         let _held = lock::take(&dir)?;
@@ -116,13 +141,14 @@ impl Args {
         let mut leadership = store.leadership();
         let led = tokio::select! {
             led = leadership.wait_for(|now| now.leader.is_some()) => led.is_ok(),
+            _ = store.failure() => false,
             () = stop.cancelled() => false,
         };
         if led {
             let doors = CancellationToken::new();
             let config = EtcdApiConfig {
                 listen,
-                tls: self.client_tls()?,
+                tls,
                 client_cert_auth: self.client_cert_auth,
                 tokens,
                 metrics_listen: metrics,
@@ -130,11 +156,14 @@ impl Args {
                 ..EtcdApiConfig::default()
             };
             let api = tricorn_etcd_api::serve(store.clone(), config, doors.clone()).await?;
-            stop.cancelled().await;
+            tokio::select! {
+                () = stop.cancelled() => {}
+                _ = store.failure() => {}
+            }
             doors.cancel();
             api.closed().await;
         }
-        store.shutdown().await.context("close the store")
+        close_store(&store, &dir, &stop).await
     }
 
     async fn store_config(&self, dir: &Path) -> Result<StoreConfig> {
@@ -158,7 +187,10 @@ impl Args {
         config.client_urls.clone_from(&self.advertise_client_urls);
         config.peer_listen = PeerListen::Addresses(resolve(&self.listen_peer_urls, "--listen-peer-urls").await?);
         config.peer_tls = self.peer_tls()?;
-        config.quota_bytes = self.quota_backend_bytes;
+        config.quota_bytes = u64::try_from(self.quota_backend_bytes).unwrap_or(0);
+        config.auto_compaction = auto_compaction(&self.auto_compaction_mode, &self.auto_compaction_retention)?;
+        config.force_new_cluster = self.force_new_cluster;
+        config.timing = self.timing()?;
         config.limits.txn_ops = self.max_txn_ops;
         config.limits.request_bytes = self.max_request_bytes;
         // As with etcd, no time means the usual one.
@@ -167,8 +199,26 @@ impl Args {
         Ok(config)
     }
 
+    fn timing(&self) -> Result<Timing> {
+        let usual = Timing::default();
+        let heartbeat = self.heartbeat_interval.map_or(usual.heartbeat, Duration::from_millis);
+        let election = match self.election_timeout.map(Duration::from_millis) {
+            // Members should not all stand at once.
+            Some(longest) => (longest.mul_f64(0.6), longest),
+            None if self.heartbeat_interval.is_none() => usual.election,
+            None => (heartbeat * 3, heartbeat * 5).max(usual.election),
+        };
+        if election.1 < heartbeat * 5 {
+            bail!("--election-timeout {}: want at least five times --heartbeat-interval {}", election.1.as_millis(), heartbeat.as_millis());
+        }
+        Ok(Timing { heartbeat, election, snapshot_entries: self.snapshot_count.unwrap_or(usual.snapshot_entries), ..usual })
+    }
+
     fn client_tls(&self) -> Result<Option<Arc<rustls::ServerConfig>>> {
-        let (Some(cert), Some(key)) = (&self.cert_file, &self.key_file) else { return Ok(None) };
+        let given = self.cert_file.as_ref().zip(self.key_file.as_ref());
+        let Some((cert, key)) = secured(&self.listen_client_urls, "--listen-client-urls", given, "--cert-file and --key-file")? else {
+            return Ok(None);
+        };
         let clients = match &self.trusted_ca_file {
             Some(file) if self.client_cert_auth => ClientAuth::Required(read(file)?),
             Some(file) => ClientAuth::Optional(read(file)?),
@@ -178,14 +228,28 @@ impl Args {
     }
 
     fn peer_tls(&self) -> Result<Option<PeerTls>> {
-        let (Some(cert), Some(key), Some(ca)) = (&self.peer_cert_file, &self.peer_key_file, &self.peer_trusted_ca_file) else {
-            return Ok(None);
-        };
+        let given = self.peer_cert_file.as_ref().zip(self.peer_key_file.as_ref()).zip(self.peer_trusted_ca_file.as_ref());
+        let flags = "--peer-cert-file, --peer-key-file and --peer-trusted-ca-file";
+        let Some(((cert, key), ca)) = secured(&self.listen_peer_urls, "--listen-peer-urls", given, flags)? else { return Ok(None) };
         let (identity, authority) = (identity(cert, key)?, read(ca)?);
         Ok(Some(PeerTls {
             server: Arc::new(server_config(identity.clone(), &ClientAuth::Required(authority.clone()), &[])?),
             client: Arc::new(client_config(&authority, Some(identity), &[])?),
         }))
+    }
+}
+
+/// What TLS is made of, if the URLs want it. One door has one scheme.
+fn secured<T>(urls: &[String], flag: &str, given: Option<T>, flags: &str) -> Result<Option<T>> {
+    let secure = urls.iter().filter(|url| url.starts_with("https://")).count();
+    match given {
+        None if secure > 0 => bail!("{flag} {}: https needs {flags}", urls.join(",")),
+        Some(_) if secure == 0 => {
+            tracing::warn!("{flag} names no https URL: {flags} are not used");
+            Ok(None)
+        }
+        _ if secure > 0 && secure < urls.len() => bail!("{flag} {}: all must be https, or all http", urls.join(",")),
+        given => Ok(given),
     }
 }
 
@@ -195,6 +259,21 @@ fn read(path: &Path) -> Result<String> {
 
 fn identity(cert: &Path, key: &Path) -> Result<Arc<RotatingIdentity>> {
     Ok(RotatingIdentity::new(&Identity { certificate_pem: read(cert)?, key_pem: read(key)? })?)
+}
+
+/// What etcd's two flags mean. A bare number of a period counts hours.
+pub fn auto_compaction(mode: &str, retention: &str) -> Result<AutoCompaction> {
+    let number = retention.parse::<u32>().ok();
+    Ok(match (mode, number) {
+        (_, Some(0)) => AutoCompaction::Off,
+        ("revision", Some(kept)) => AutoCompaction::Revisions(i64::from(kept)),
+        ("revision", None) => bail!("--auto-compaction-retention {retention}: want a number of revisions"),
+        (_, Some(hours)) => AutoCompaction::Age(Duration::from_secs(u64::from(hours) * 3600)),
+        (_, None) => match retention.parse::<SignedDuration>().map(Duration::try_from) {
+            Ok(Ok(age)) if age > Duration::ZERO => AutoCompaction::Age(age),
+            _ => bail!("--auto-compaction-retention {retention}: want an age such as 5m or 1h30m, or a number of hours"),
+        },
+    })
 }
 
 /// `NAME=URL` entries; a name that comes again adds a URL.
@@ -230,79 +309,10 @@ async fn resolve(urls: &[String], flag: &str) -> Result<Vec<SocketAddr>> {
     Ok(found)
 }
 
-/// The command line with what etcd knows and this program does not taken out of `tricorn etcd`, each with a warning, and with etcd's
-/// `-flag` written as `--flag`. Other command lines stay as they are.
-pub fn tolerant(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    let all: Vec<OsString> = arguments.collect();
-    if all.get(1).is_none_or(|verb| verb != "etcd") {
-        return all;
-    }
-    if all.iter().skip(2).any(|argument| argument == "--version" || argument == "-version") {
-        println_version();
-        std::process::exit(0);
-    }
-    let command = crate::cli::Cli::command();
-    let etcd = command.find_subcommand("etcd");
-    let takes_value = |name: &str| {
-        let flag = etcd.into_iter().flat_map(clap::Command::get_arguments).find(|flag| flag.get_long() == Some(name));
-        flag.map(|flag| flag.get_action().takes_values())
-    };
-    filter(&all, takes_value, |unknown| eprintln!("tricorn: etcd's flag {unknown} is not known here and passed over"))
-}
-
-#[allow(clippy::print_stdout)]
-fn println_version() {
-    println!("etcd Version: {}\nTricorn Version: {}", tricorn_etcd_api::ETCD_VERSION, crate::cli::VERSION);
-}
-
-/// `takes_value` tells of a flag by its name whether it takes a value; nothing for one that is not known.
-fn filter(all: &[OsString], takes_value: impl Fn(&str) -> Option<bool>, mut warn: impl FnMut(&str)) -> Vec<OsString> {
-    let mut kept: Vec<OsString> = all.iter().take(2).cloned().collect();
-    let mut rest = all.iter().skip(2).peekable();
-    while let Some(argument) = rest.next() {
-        let text = argument.to_string_lossy();
-        let Some(flag) = text.strip_prefix('-').filter(|flag| flag.len() > 1) else {
-            kept.push(argument.clone());
-            continue;
-        };
-        let flag = flag.trim_start_matches('-');
-        let (name, value) = flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)));
-        match takes_value(name) {
-            _ if name == "help" || name == "h" => kept.push("--help".into()),
-            // etcd takes --flag=false.
-            Some(false) if value == Some("false") => {}
-            Some(false) => kept.push(format!("--{name}").into()),
-            Some(true) => kept.push(format!("--{flag}").into()),
-            None => {
-                warn(&format!("--{name}"));
-                if value.is_none() && rest.peek().is_some_and(|next| !next.to_string_lossy().starts_with('-')) {
-                    rest.next();
-                }
-            }
-        }
-    }
-    kept
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn unknown_flags_are_named_and_passed_over() {
-        let line = "tricorn etcd -name a --unheard-of 7 --data-dir=/x --client-cert-auth=true --peer-client-cert-auth=false --odd=1 -debug";
-        let all: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-        let takes_value = |name: &str| match name {
-            "name" | "data-dir" => Some(true),
-            "client-cert-auth" | "peer-client-cert-auth" => Some(false),
-            _ => None,
-        };
-        let mut unknown = Vec::new();
-        let kept = filter(&all, takes_value, |flag| unknown.push(flag.to_owned()));
-        assert_eq!(kept, ["tricorn", "etcd", "--name", "a", "--data-dir=/x", "--client-cert-auth"].map(OsString::from));
-        assert_eq!(unknown, ["--unheard-of", "--odd", "--debug"]);
-    }
 
     #[test]
     fn initial_clusters_are_read_or_refused() {
@@ -310,5 +320,25 @@ mod tests {
         let members = initial_members(&entries).unwrap();
         assert_eq!((members.len(), members[0].peer_urls.len()), (2, 2));
         assert!(initial_members(&["http://1:2380".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn retentions_are_read_as_etcd_reads_them() {
+        let hours = |count: u64| AutoCompaction::Age(Duration::from_secs(count * 3600));
+        for (mode, retention, expected) in [
+            ("periodic", "0", AutoCompaction::Off),
+            ("revision", "0", AutoCompaction::Off),
+            ("periodic", "1", hours(1)),
+            ("periodic", "72h", hours(72)),
+            ("periodic", "5m", AutoCompaction::Age(Duration::from_secs(300))),
+            ("periodic", "1h30m", AutoCompaction::Age(Duration::from_secs(5400))),
+            ("revision", "1000", AutoCompaction::Revisions(1000)),
+        ] {
+            assert_eq!(auto_compaction(mode, retention).unwrap(), expected, "{mode} {retention}");
+        }
+        for (mode, retention) in [("revision", "5m"), ("periodic", "soon"), ("revision", "-1"), ("periodic", "")] {
+            let refused = auto_compaction(mode, retention).unwrap_err().to_string();
+            assert!(refused.starts_with("--auto-compaction-retention"), "{refused}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+use super::etcd::auto_compaction;
 use super::{own_address, own_name};
 use crate::protocol::Settings;
 use crate::{logging, server, signals};
@@ -67,9 +68,19 @@ pub struct Args {
     /// How long a node may be silent before it counts as lost, in seconds
     #[arg(long, env = "TRICORN_NODE_MONITOR_GRACE_PERIOD", default_value_t = 40, value_parser = clap::value_parser!(u64).range(1..=3600))]
     node_monitor_grace_period: u64,
-    /// Bytes that the store may take before it refuses to grow; 0 for no bound
+    /// Bytes that the store may take before it refuses to grow; 0 for no bound. Changed while it runs with `tricorn quota`
     #[arg(long, env = "TRICORN_QUOTA_BACKEND_BYTES", default_value_t = 0)]
     quota_backend_bytes: u64,
+    /// How --auto-compaction-retention counts
+    #[arg(long, env = "TRICORN_AUTO_COMPACTION_MODE", default_value = "periodic", value_parser = ["periodic", "revision"])]
+    auto_compaction_mode: String,
+    /// How much of the past can be read and watched from: an age such as 5m, or a number of revisions. 0: all of it, for ever
+    #[arg(long, env = "TRICORN_AUTO_COMPACTION_RETENTION", default_value = "1h")]
+    auto_compaction_retention: String,
+    /// Go on with this server alone and everything it holds: for a cluster that has lost two of its three servers for good. The others
+    /// join again with empty data directories; start this one without the flag afterwards
+    #[arg(long)]
+    force_new_cluster: bool,
     /// Mebibytes of the store's rows kept in memory
     #[arg(long, env = "TRICORN_STORE_CACHE_MIB", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=65536))]
     store_cache_mib: u64,
@@ -110,6 +121,8 @@ impl Args {
             },
             node_monitor_grace: Duration::from_secs(self.node_monitor_grace_period),
             quota_bytes: self.quota_backend_bytes,
+            auto_compaction: auto_compaction(&self.auto_compaction_mode, &self.auto_compaction_retention)?,
+            force_new_cluster: self.force_new_cluster,
             cache_bytes: usize::try_from(self.store_cache_mib << 20)?,
         };
         server::run(config, stop).await

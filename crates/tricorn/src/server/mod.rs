@@ -9,7 +9,7 @@ mod trust;
 pub use state::ServerFile;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use tricorn_apiserver::{ApiServer, ApiServerConfig, Listening};
 use tricorn_etcd_api::{EtcdApi, EtcdApiConfig};
 use tricorn_pki::{ClientAuth, Role, client_config, server_config};
 use tricorn_registry::Registry;
-use tricorn_store::{Bootstrap, PeerListen, PeerTls, RocksOptions, Storage, Store, StoreConfig};
+use tricorn_store::{AutoCompaction, Bootstrap, PeerListen, PeerTls, RocksOptions, Storage, Store, StoreConfig};
 
 use crate::https::{Https, check_directory, read_token};
 use crate::lock;
@@ -70,6 +70,10 @@ pub struct Config {
     pub node_monitor_grace: Duration,
     /// Bytes that the store may take; 0 for no bound.
     pub quota_bytes: u64,
+    /// What of the past goes by itself.
+    pub auto_compaction: AutoCompaction,
+    /// It goes on without the others, which are lost.
+    pub force_new_cluster: bool,
     /// Bytes of the store's rows kept in memory.
     pub cache_bytes: usize,
 }
@@ -118,7 +122,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<()> {
     let store = open_store(&config, &trust, &certificates, entry.bootstrap).await?;
     let settled = settle(&store, &stop).await;
     if !settled {
-        return store.shutdown().await.context("close the store");
+        return close_store(&store, &config.data_dir, &stop).await;
     }
     let tokens = Tokens::new(store.clone(), trust.ca.hash());
     if entry.founder {
@@ -164,7 +168,10 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<()> {
     let lead = tokio::spawn(lead::run(lead, store.clone(), leading.clone()));
     let renewing = tokio::spawn(certificates.keep(trust, config.data_dir.clone(), config.api_url(), leading.clone()));
 
-    stop.cancelled().await;
+    tokio::select! {
+        () = stop.cancelled() => {}
+        _ = store.failure() => {}
+    }
     tracing::info!(server = config.name, "ending: leadership, then the doors, then the store");
     hand_over(&store).await;
     leading.cancel();
@@ -172,7 +179,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<()> {
         task.await.context("end the leader's work")?;
     }
     close(api, listening, registry, etcd, doors).await;
-    store.shutdown().await.context("close the store")
+    close_store(&store, &config.data_dir, &stop).await
 }
 
 /// Takes the API's port, and sees to it that the store's are free, before anything is made.
@@ -270,16 +277,30 @@ async fn open_store(config: &Config, trust: &Trust, certificates: &Certificates,
     store.peer_listen = PeerListen::Addresses(vec![SocketAddr::new(config.bind_address, config.peer_port)]);
     store.peer_tls = Some(peer_tls);
     store.quota_bytes = config.quota_bytes;
+    store.auto_compaction = config.auto_compaction;
+    store.force_new_cluster = config.force_new_cluster;
     Store::start(store).await.context("open the store")
 }
 
-/// Waits until the group has a leader and this server its vote. False when `stop` came first.
+/// Ends with the store in `data_dir`. When nobody asked for the end, the store itself is the reason: its disk failed, and it may be tried
+/// again, from what is really there.
+pub async fn close_store(store: &Store, data_dir: &Path, stop: &CancellationToken) -> Result<()> {
+    let failed = if stop.is_cancelled() { None } else { Some(store.failure().await) };
+    let closed = store.shutdown().await;
+    match failed {
+        Some(reason) => bail!("{} could not be written: {reason}: see to the disk, then start again", data_dir.display()),
+        None => closed.context("close the store"),
+    }
+}
+
+/// Waits until the group has a leader and this server its vote. False when `stop` came first, or the store failed.
 async fn settle(store: &Store, stop: &CancellationToken) -> bool {
     let mut leadership = store.leadership();
     loop {
         let led = leadership.wait_for(|now| now.leader.is_some());
         tokio::select! {
             () = stop.cancelled() => return false,
+            _ = store.failure() => return false,
             _ = led => break,
             () = tokio::time::sleep(STILL_WAITING) => tracing::warn!("still waiting for enough servers to elect a leader"),
         }
@@ -291,6 +312,7 @@ async fn settle(store: &Store, stop: &CancellationToken) -> bool {
     };
     tokio::select! {
         () = stop.cancelled() => return false,
+        _ = store.failure() => return false,
         voting = tokio::time::timeout(VOTE, voting) => if voting.is_err() {
             tracing::warn!("this server does not vote yet: it serves, and will when it has caught up");
         }

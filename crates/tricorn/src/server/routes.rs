@@ -8,19 +8,21 @@ use std::time::SystemTime;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use axum::{Extension, Json, Router};
 use http::{StatusCode, header};
 use tokio_stream::wrappers::ReceiverStream;
 use tricorn_meta::UserInfo;
 use tricorn_meta::names::dns1123_subdomain;
 use tricorn_pki::{Profile, Role};
+use tricorn_proto::etcdserverpb::AlarmMember;
 use tricorn_registry::Store;
 
 use super::tokens::{AGENT_JOINERS, SERVER_JOINERS, Tokens};
 use super::trust::{CERTIFICATE_LIFETIME, Trust};
 use crate::protocol::{
-    AgentKit, BASE, CreateToken, Failure, JoinAgent, JoinServer, MemberInfo, NewToken, ServerKit, ServerStatus, Settings, TokenInfo,
+    AgentKit, BASE, CreateToken, Failure, JoinAgent, JoinServer, MemberInfo, NewToken, QuotaInfo, ServerKit, ServerStatus, Settings,
+    TokenInfo,
 };
 
 const MASTERS: &str = "system:masters";
@@ -109,6 +111,8 @@ pub fn routes(desk: Desk) -> Router {
         .route("/members/{member}", delete(remove_member))
         .route("/members/{member}/promote", post(promote_member))
         .route("/members/{member}/lead", post(move_leader))
+        .route("/quota", get(quota))
+        .route("/quota/{bytes}", put(set_quota))
         .route("/snapshot", get(snapshot))
         .with_state(Arc::new(desk));
     Router::new()
@@ -131,6 +135,19 @@ async fn status(State(desk): Shared, Extension(user): Extension<UserInfo>) -> An
         learner: status.is_learner,
         version: crate::cli::VERSION.to_owned(),
     }))
+}
+
+async fn quota(State(desk): Shared, Extension(user): Extension<UserInfo>) -> Answer<QuotaInfo> {
+    need(&user, &["system:monitoring"], "see the quota of the store")?;
+    let status = desk.store.status();
+    let alarm = |alarm: &AlarmMember| format!("{} of member {:x}", alarm.alarm().as_str_name(), alarm.member_id);
+    Ok(Json(QuotaInfo { bytes: status.quota, used: status.db_size, alarms: desk.store.alarms().iter().map(alarm).collect() }))
+}
+
+async fn set_quota(State(desk): Shared, Extension(user): Extension<UserInfo>, Path(bytes): Path<u64>) -> Result<StatusCode, Refusal> {
+    need(&user, &[MASTERS], "change the quota of the store")?;
+    desk.store.set_quota(bytes).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Certificates are for everybody to see: a joiner compares it with the hash in its token.

@@ -1,6 +1,37 @@
 //! Which fields are pointers in Go. Neither the messages nor OpenAPI say it, and with a pointer zero is a value, without one it is nothing.
 //! The types are in upstream's `staging/src/k8s.io/api/*/types.go`. Only fields that OpenAPI does not require are here, since those that
 //! it does have no `omitempty`.
+//!
+//! Beside them is what the crate does not have yet.
+
+use super::source::{Field, Messages, Shape, Type};
+
+/// Fields that came after the release whose messages the crate has: message, tag, name, how often, type. Their tags are in upstream's
+/// `types.go`, and in the proposals that brought them.
+const LATER: &[(&str, u32, &str, Shape, &str)] = &[
+    ("api.core.v1.NodeAllocatableResourceClaimStatus", 1, "resource_claim_name", Shape::One, "string"),
+    ("api.core.v1.NodeAllocatableResourceClaimStatus", 2, "containers", Shape::List, "string"),
+    ("api.core.v1.NodeAllocatableResourceClaimStatus", 3, "resources", Shape::Map, "apimachinery.pkg.api.resource.Quantity"),
+    (
+        "api.core.v1.PodStatus",
+        25,
+        "node_allocatable_resource_claim_statuses",
+        Shape::List,
+        "api.core.v1.NodeAllocatableResourceClaimStatus",
+    ),
+    ("api.storage.v1.CSIDriverSpec", 11, "prevent_pod_scheduling_if_missing", Shape::One, "bool"),
+];
+
+/// Adds the fields that the crate does not have.
+pub fn add_later(messages: &mut Messages) {
+    for (message, tag, name, shape, of) in LATER {
+        let of = if of.contains('.') { Type::Message((*of).to_owned()) } else { Type::Scalar((*of).to_owned()) };
+        let fields = messages.entry((*message).to_owned()).or_default();
+        if fields.iter().all(|field| field.tag != *tag) {
+            fields.push(Field { tag: *tag, name: (*name).to_owned(), shape: *shape, of });
+        }
+    }
+}
 
 /// Numbers and booleans that are not behind a pointer: `Type.field`, several fields of one type by commas.
 pub const PLAIN: &[&str] = &[

@@ -46,9 +46,22 @@ const RENAMED: &[(&str, &str)] = &[
     ("admissionregistration.v1beta1.", "admissionregistration.v1."),
 ];
 
+/// What is answered beside objects of those kinds. Some of it has a type in OpenAPI, some has not.
+const ANSWERS: &[&str] = &[
+    "api.apidiscovery.v2.APIGroupDiscoveryList",
+    "apimachinery.pkg.apis.meta.v1.APIGroup",
+    "apimachinery.pkg.apis.meta.v1.APIGroupList",
+    "apimachinery.pkg.apis.meta.v1.APIResourceList",
+    "apimachinery.pkg.apis.meta.v1.APIVersions",
+    "apimachinery.pkg.apis.meta.v1.PartialObjectMetadata",
+    "apimachinery.pkg.apis.meta.v1.PartialObjectMetadataList",
+    "apimachinery.pkg.apis.meta.v1.Status",
+];
+
 /// Writes the table, or with `check` only says whether it is what would be written.
 pub fn run(check: bool) -> Result<()> {
-    let messages = source::read()?;
+    let mut messages = source::read()?;
+    facts::add_later(&mut messages);
     let mut maker = Maker::new(&messages);
     for resource in catalog().resources() {
         maker.root(&resource.definition)?;
@@ -58,6 +71,9 @@ pub fn run(check: bool) -> Result<()> {
         }
     }
     maker.root("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions")?;
+    for path in ANSWERS {
+        maker.message(path, None)?;
+    }
     for remark in &maker.remarks {
         eprintln!("schema-tables: {remark}");
     }
@@ -92,7 +108,7 @@ impl<'a> Maker<'a> {
         let Some(node) = definitions().node(name) else { return Ok(()) };
         let found = self.messages.keys().find(|path| folded(&full_name(path)) == folded(name));
         match found {
-            Some(path) => self.message(path, node).map(drop),
+            Some(path) => self.message(path, Some(node)).map(drop),
             None => {
                 self.remarks.push(format!("{name} has no message"));
                 Ok(())
@@ -100,28 +116,31 @@ impl<'a> Maker<'a> {
         }
     }
 
-    /// Adds a message that has the type of `node` unless it has a definition of its own, with all that it refers to. Answers its name.
-    fn message(&mut self, path: &str, node: Node<'static>) -> Result<String> {
+    /// Adds a message that has the type of `node` unless it has a definition of its own, with all that it refers to. One without a type is
+    /// not in OpenAPI: its fields are called by the rule that makes JSON's names. Answers its name.
+    fn message(&mut self, path: &str, node: Option<Node<'static>>) -> Result<String> {
         let folded_name = folded(&full_name(path));
         let name = self.names.get(&folded_name).map_or_else(|| full_name(path), |name| (*name).to_owned());
+        let node = definitions().node(&name).or(node);
         if self.lines.contains_key(&name) {
             return Ok(name);
         }
         let fields = self.messages.get(path).with_context(|| format!("no message {path}"))?;
         self.lines.insert(name.clone(), String::new());
         let form = FORMS.iter().find(|(of, ..)| *of == path);
-        let wrapper = form.is_none() && node.kind() == Kind::Array;
+        let wrapper = node.filter(|node| form.is_none() && node.kind() == Kind::Array);
         let mut text = match form {
             Some((_, form, _)) => format!("{name} {form}\n"),
-            None if wrapper => format!("{name} bare\n"),
+            None if wrapper.is_some() => format!("{name} bare\n"),
             None => format!("{name}\n"),
         };
         let package = name.rsplit_once('.').map_or("", |(package, _)| package);
         for (at, field) in fields.iter().enumerate() {
-            let line = match form {
-                Some((.., names)) => self.plain(field, names.get(at).copied().unwrap_or_default(), &name)?,
-                None if wrapper => Some(("items".to_owned(), self.word(field, node, &name)?)),
-                None => self.field(field, definitions().node(&name).unwrap_or(node), &name)?,
+            let line = match (form, wrapper, node) {
+                (Some((.., names)), ..) => self.plain(field, names.get(at).copied().unwrap_or_default(), &name)?,
+                (None, Some(node), _) => Some(("items".to_owned(), self.word(field, Some(node), &name)?)),
+                (None, None, Some(node)) => self.field(field, node, &name)?,
+                (None, None, None) => Some((camel_case(&field.name), self.word(field, None, &name)?)),
             };
             if let Some((json, word)) = line {
                 let word = word.replace(&format!("{package}."), ".");
@@ -141,7 +160,7 @@ impl<'a> Maker<'a> {
             Type::Message(path) => {
                 let path = path.clone();
                 let props = self.names.get(&folded(&full_name(&path))).and_then(|name| definitions().node(name));
-                shaped(field.shape, &self.message(&path, props.with_context(|| format!("{path} has no definition"))?)?)
+                shaped(field.shape, &self.message(&path, Some(props.with_context(|| format!("{path} has no definition"))?))?)
             }
         };
         Ok(Some((json.to_owned(), word)))
@@ -155,7 +174,7 @@ impl<'a> Maker<'a> {
             ([json], _) => {
                 let inner = node.field(json).context("a field that was just there")?;
                 let required = node.required().iter().any(|name| &**name == *json);
-                let mut word = self.word(field, inner, owner)?;
+                let mut word = self.word(field, Some(inner), owner)?;
                 if field.shape == Shape::One && omits_zero(owner, json, required, &word) {
                     word.push('?');
                 }
@@ -163,7 +182,7 @@ impl<'a> Maker<'a> {
             }
             ([], Type::Message(path)) if field.shape == Shape::One && self.inlined(path, node) => {
                 let path = path.clone();
-                Ok(Some(("=".to_owned(), self.message(&path, node)?)))
+                Ok(Some(("=".to_owned(), self.message(&path, Some(node))?)))
             }
             ([], _) => {
                 self.remarks.push(format!("{owner} has no field {}", field.name));
@@ -182,13 +201,13 @@ impl<'a> Maker<'a> {
         fields.iter().any(known) && matches == fields.len()
     }
 
-    fn word(&mut self, field: &Field, node: Node<'static>, owner: &str) -> Result<String> {
-        let inner = match field.shape {
-            Shape::List => node.items(),
-            Shape::Map => node.additional(),
-            Shape::One => Some(node),
+    fn word(&mut self, field: &Field, node: Option<Node<'static>>, owner: &str) -> Result<String> {
+        let inner = match (field.shape, node) {
+            (Shape::List, Some(node)) => node.items(),
+            (Shape::Map, Some(node)) => node.additional(),
+            (_, node) => node,
         };
-        let inner = inner.with_context(|| format!("{owner}.{} is a list or map only on one side", field.name))?;
+        ensure!(inner.is_some() || node.is_none(), "{owner}.{} is a list or map only on one side", field.name);
         Ok(match &field.of {
             Type::Message(path) => {
                 let path = path.clone();
@@ -224,6 +243,16 @@ fn omits_zero(owner: &str, json: &str, required: bool, word: &str) -> bool {
         "bool" | "int32" | "int64" => facts::PLAIN.iter().any(of_owner),
         _ => false,
     }
+}
+
+/// JSON's name of a field: `short_names` is `shortNames`.
+fn camel_case(name: &str) -> String {
+    let mut words = name.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |name, word| {
+        let mut letters = word.chars();
+        name + &letters.next().map(|letter| letter.to_ascii_uppercase()).into_iter().chain(letters).collect::<String>()
+    })
 }
 
 /// A name without case and separators.

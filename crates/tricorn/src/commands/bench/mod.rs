@@ -1,6 +1,7 @@
 //! `tricorn bench`.
 
 mod report;
+mod stores;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -30,6 +31,8 @@ enum Verb {
     Api(api::ApiArgs),
     /// The same loads against our servers and the machine's etcd, in turns
     Compare(compare::CompareArgs),
+    /// The store beside etcd: all loads, the leader's death, housekeeping
+    Stores(report::Args),
     /// Every figure of the README, in one run: needs root and Debian's etcd
     Report(report::Args),
 }
@@ -51,6 +54,12 @@ impl Args {
             }
             Verb::Report(args) => {
                 let report = Box::pin(report::run(&args, &progress)).await?;
+                progress.finish_and_clear();
+                show(json, &report, &report.to_text())
+            }
+            Verb::Stores(args) => {
+                let dir = tempfile::Builder::new().prefix("tricorn-bench-").tempdir()?;
+                let report = Box::pin(stores::run(&args, dir.path(), &progress)).await?;
                 progress.finish_and_clear();
                 show(json, &report, &report.to_text())
             }

@@ -1,7 +1,7 @@
 //! `tricorn bench report`: every figure of the README, measured in one run on this machine.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -9,8 +9,10 @@ use indicatif::ProgressBar;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, PostParams};
 use serde::Serialize;
-use tricorn_bench::{EtcdCluster, Measurement, Workload, api, compare, kv};
+use tricorn_bench::{Measurement, api};
 use tricorn_testbed::{Cluster, ClusterConfig, Role, Silent, is_root, kill, start, status};
+
+use super::stores::{self, Stores, share_of};
 
 /// How long a cluster is left alone before its memory is looked at.
 const IDLE: Duration = Duration::from_secs(20);
@@ -24,16 +26,19 @@ const TRY: Duration = Duration::from_millis(500);
 pub struct Args {
     /// The etcd to compare with
     #[arg(long, default_value = "/usr/bin/etcd")]
-    etcd: PathBuf,
+    pub etcd: PathBuf,
     /// Seconds that each load of the comparison runs
     #[arg(long, default_value_t = 5)]
-    duration: u64,
+    pub duration: u64,
     /// Turns of the comparison; of each number the median counts
     #[arg(long, default_value_t = 3)]
-    rounds: usize,
-    /// How often the leader is killed
+    pub rounds: usize,
+    /// How often the leader of the cluster is killed
     #[arg(long, default_value_t = 5)]
     kills: usize,
+    /// How often the leader of the store alone, and etcd's, is killed
+    #[arg(long, default_value_t = 20)]
+    pub store_kills: usize,
     /// ConfigMaps made through the API
     #[arg(long, default_value_t = 2_000)]
     objects: u64,
@@ -54,26 +59,27 @@ pub struct Report {
     failover_ms: Vec<f64>,
     /// Loads on the Kubernetes API.
     api: Vec<Measurement>,
-    /// Loads on the store, beside etcd's.
-    kv: compare::Comparison,
+    /// The store beside etcd.
+    stores: Stores,
 }
 
 impl Report {
     /// As tables for people.
     pub fn to_text(&self) -> String {
         let mebibytes = |all: &[u64]| all.iter().map(|bytes| (bytes >> 20).to_string()).collect::<Vec<_>>().join(", ");
-        let mut sorted = self.failover_ms.clone();
-        sorted.sort_by(f64::total_cmp);
-        let median = sorted.get(sorted.len() / 2).copied().unwrap_or_default();
-        let worst = sorted.last().copied().unwrap_or_default();
+        let (median, worst) = (share_of(&self.failover_ms, 0.5), share_of(&self.failover_ms, 1.0));
         let mut text = String::new();
         let _ = writeln!(text, "three servers, fresh, to /readyz       {:.2} s", self.fresh_seconds);
         let _ = writeln!(text, "three servers, restarted, to /readyz   {:.2} s", self.restarted_seconds);
         let _ = writeln!(text, "resident, each server, idle            {} MiB", mebibytes(&self.server_rss_bytes));
         let _ = writeln!(text, "resident, each worker, idle            {} MiB", mebibytes(&self.worker_rss_bytes));
-        let _ = writeln!(text, "first write after a leader's kill      median {median:.0} ms, worst {worst:.0} ms of {}", sorted.len());
+        let _ = writeln!(
+            text,
+            "first write after a leader's kill      median {median:.0} ms, worst {worst:.0} ms of {}",
+            self.failover_ms.len()
+        );
         let _ = write!(text, "\nKubernetes API\n{}", api::ApiReport { measurements: self.api.clone() }.to_text());
-        let _ = write!(text, "\netcd v3 API, three members each, on loopback without TLS, with fsync\n{}", self.kv.to_text());
+        let _ = write!(text, "\netcd v3 API, three members each, on loopback without TLS, with fsync\n{}", self.stores.to_text());
         text
     }
 }
@@ -87,7 +93,7 @@ pub async fn run(args: &Args, progress: &ProgressBar) -> Result<Report> {
         bail!("{} is not there: `apt-get install etcd-server`, or name another with --etcd", args.etcd.display());
     }
     let dir = tempfile::Builder::new().prefix("tricorn-bench-").tempdir().context("make a directory for the report")?;
-    let kv = compare_stores(args, dir.path(), progress).await?;
+    let stores = stores::run(args, dir.path(), progress).await?;
     progress.set_message("three servers, fresh");
     let binary = std::env::current_exe().context("find this program's own file")?;
     let mut config = ClusterConfig::new(dir.path().join("c"), binary);
@@ -103,7 +109,7 @@ pub async fn run(args: &Args, progress: &ProgressBar) -> Result<Report> {
     let measured = measure(args, &cluster, progress).await;
     cluster.down().await?;
     let (restarted_seconds, server_rss_bytes, worker_rss_bytes, api, failover_ms) = measured?;
-    Ok(Report { fresh_seconds, restarted_seconds, server_rss_bytes, worker_rss_bytes, failover_ms, api, kv })
+    Ok(Report { fresh_seconds, restarted_seconds, server_rss_bytes, worker_rss_bytes, failover_ms, api, stores })
 }
 
 type Measured = (f64, Vec<u64>, Vec<u64>, Vec<Measurement>, Vec<f64>);
@@ -168,31 +174,4 @@ async fn failover(cluster: &Cluster, round: usize) -> Result<f64> {
     cluster.server_ready(&leader).await?;
     objects.delete_collection(&DeleteParams::default(), &ListParams::default()).await.context("clear away what was written")?;
     Ok(took)
-}
-
-async fn compare_stores(args: &Args, dir: &Path, progress: &ProgressBar) -> Result<compare::Comparison> {
-    progress.set_message("starting three members of the store");
-    let binary = std::env::current_exe().context("find this program's own file")?;
-    let ours = dir.join("ours");
-    std::fs::create_dir_all(&ours).with_context(|| format!("make {}", ours.display()))?;
-    let ours = EtcdCluster::start(&binary, &["etcd"], &ours, 3).await?;
-    let load = kv::Load {
-        workloads: vec![Workload::Put, Workload::Range, Workload::RangeSerializable],
-        clients: 64,
-        connections: 16,
-        value_size: 256,
-        keys: 10_000,
-        watchers: 100,
-        duration: args.duration,
-        total: None,
-    };
-    let wanted = compare::CompareArgs {
-        target: ours.target(),
-        load,
-        etcd: args.etcd.clone(),
-        etcd_members: 3,
-        etcd_dir: dir.join("theirs"),
-        rounds: args.rounds,
-    };
-    compare::run(&wanted, progress).await
 }
