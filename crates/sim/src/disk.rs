@@ -14,7 +14,7 @@ use tricorn_store::{Disk, Engine, MemoryDisk, Purpose};
 
 /// The engine that holds the Raft log.
 const LOG: &str = "raft";
-/// The file that names the engine that holds the state.
+/// The file that begins with the name of the engine that holds the state.
 const CURRENT: &str = "state.current";
 const VOTE: &[u8] = b"vote";
 const PURGED: &[u8] = b"purged";
@@ -124,8 +124,8 @@ impl Disk for SimDisk {
     fn replace(&self, file: &str, content: &[u8]) -> io::Result<()> {
         self.inner.memory.replace(file, content)?;
         if file == CURRENT {
-            let name = String::from_utf8_lossy(content).into_owned();
-            let position = self.inner.positions.lock().get(&name).cloned();
+            let content = String::from_utf8_lossy(content);
+            let position = content.split(' ').next().and_then(|name| self.inner.positions.lock().get(name).cloned());
             if let Some(meta) = position.filter(|meta| meta.last.is_some()) {
                 self.inner.tower.see(&Event::Installed { member: self.inner.member, meta });
             }

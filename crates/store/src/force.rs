@@ -3,12 +3,13 @@
 //! What the member's directory holds is kept, log entries too that nobody knows to have been committed: a client may have been told that
 //! they were. The others are not asked, for they are gone; should one come back it finds another cluster's id here, and is refused.
 
+use crate::current;
 use crate::engine::{Disk, Purpose};
 use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::log;
 use crate::start::hashed;
-use crate::state::{FIRST, Position, current};
+use crate::state::Position;
 use crate::types::{Member, Members, log_id};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -42,7 +43,7 @@ pub(crate) fn alone(disk: &dyn Disk, mine: &Member) -> Result<()> {
 }
 
 fn position(disk: &dyn Disk) -> io::Result<Position> {
-    let engine = disk.open(current(disk)?.as_deref().unwrap_or(FIRST), Purpose::State)?;
+    let engine = disk.open(current::read(disk)?.as_deref().unwrap_or(current::FIRST), Purpose::State)?;
     let view = engine.view()?;
     Position::read(view.as_ref())
 }

@@ -9,6 +9,7 @@ mod bolt;
 mod compactor;
 mod config;
 mod counters;
+mod current;
 mod engine;
 mod error;
 mod events;

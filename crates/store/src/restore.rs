@@ -1,6 +1,7 @@
 //! Backups: looking at a snapshot, and making a data directory from one.
 
 use crate::config::{InitialMember, Storage};
+use crate::current;
 use crate::engine::{Engine, Purpose, RocksOptions};
 use crate::error::{Error, Result};
 use crate::foreign::Foreign;
@@ -8,7 +9,7 @@ use crate::identity::{FORMAT, Identity};
 use crate::log::seed;
 use crate::snapshot::{Decoder, Loader};
 use crate::start::{disk_of, founded_cluster, founder_id};
-use crate::state::{self, Position, RAFT};
+use crate::state::{Position, RAFT};
 use crate::types::{LogId, Member, Members, StoredMembers, log_id};
 use bytes::Bytes;
 use prost::Message;
@@ -138,7 +139,7 @@ pub fn set_aside(dir: &Path, aside: &Path) -> std::io::Result<()> {
     let engines = disk_of(&Storage::Dir { path: dir.to_owned(), options: RocksOptions::default() }).engines()?;
     std::fs::create_dir_all(aside)?;
     // The identity goes last: until then the directory is known to hold a member.
-    for name in engines.iter().map(String::as_str).chain([state::CURRENT, crate::identity::FILE]) {
+    for name in engines.iter().map(String::as_str).chain([current::FILE, crate::identity::FILE]) {
         match std::fs::rename(dir.join(name), aside.join(name)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -167,7 +168,7 @@ fn fill(config: RestoreConfig, content: impl FnOnce(&Arc<dyn Engine>) -> Result<
         restored: true,
     };
     let written = |error: std::io::Error| Error::disk(format!("restore into {}", disk.location()), &error);
-    let engine = disk.open(state::FIRST, Purpose::State).map_err(written)?;
+    let engine = disk.open(current::FIRST, Purpose::State).map_err(written)?;
     let (info, applied) = content(&engine)?;
     let mut info = SnapshotInfo { members: config.members.iter().map(|member| member.name.clone()).collect(), ..info };
     if config.bump_revision > 0 || config.mark_compacted {

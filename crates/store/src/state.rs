@@ -1,6 +1,7 @@
 //! The replicated state: applied by one thread, read by everybody.
 
 use crate::counters::{Counters, add};
+use crate::current;
 use crate::engine::{Disk, Engine, Purpose};
 use crate::error::{Error, Result};
 use crate::hub::{Hub, Published};
@@ -31,10 +32,6 @@ use tricorn_proto::peer::command::Op;
 
 /// Row of the META table that says what has been applied: log id and membership.
 pub(crate) const RAFT: &[u8] = b"raft";
-/// The file that names the engine in use.
-pub(crate) const CURRENT: &str = "state.current";
-/// The engine a member begins with.
-pub(crate) const FIRST: &str = "state-1";
 /// Log rows looked at by one step of giving compacted space back.
 const SWEEP_ROWS: usize = 512;
 /// Bytes of rows written together.
@@ -124,11 +121,11 @@ impl Position {
 impl State {
     /// Opens the engine in use and removes what an interrupted snapshot left behind.
     pub fn open(disk: Arc<dyn Disk>, counters: Arc<Counters>, lessor: Arc<Lessor>, tokens: Tokens) -> io::Result<Self> {
-        let name = match current(disk.as_ref())? {
+        let name = match current::read(disk.as_ref())? {
             Some(name) => name,
             None => {
-                disk.replace(CURRENT, FIRST.as_bytes())?;
-                FIRST.to_owned()
+                current::write(disk.as_ref(), current::FIRST)?;
+                current::FIRST.to_owned()
             }
         };
         for other in disk.engines()? {
@@ -254,12 +251,6 @@ impl State {
         let engine = self.disk.open(&name, Purpose::State)?;
         Ok(Staged { name, engine: Some(engine), disk: self.disk.clone(), kept: false })
     }
-}
-
-/// The engine in use; none where there never was one.
-pub(crate) fn current(disk: &dyn Disk) -> io::Result<Option<String>> {
-    let name = disk.read(CURRENT)?.map(String::from_utf8).transpose();
-    name.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 fn packed(auth: AuthState) -> u64 {
@@ -469,7 +460,7 @@ impl Applier {
             (machine, Position::read(view.as_ref())?, leases)
         };
         let state = &self.state;
-        state.disk.replace(CURRENT, staged.name.as_bytes())?;
+        current::write(state.disk.as_ref(), &staged.name)?;
         staged.kept = true;
         let old = state.current.swap(Arc::new(Current { name: staged.name.clone(), engine }));
         state.compacted.store(machine.compacted(), Ordering::Release);
