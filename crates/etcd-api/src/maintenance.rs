@@ -2,6 +2,7 @@
 
 use futures::stream::{BoxStream, StreamExt, try_unfold};
 use tonic::{Request, Response, Status};
+use tricorn_proto::etcdserverpb::downgrade_request::DowngradeAction;
 use tricorn_proto::etcdserverpb::maintenance_server::Maintenance;
 use tricorn_proto::etcdserverpb::{
     AlarmRequest, AlarmResponse, DefragmentRequest, DefragmentResponse, DowngradeInfo, DowngradeRequest, DowngradeResponse, HashKvRequest,
@@ -51,8 +52,9 @@ impl Maintenance for Shared {
     }
 
     async fn hash(&self, request: Request<HashRequest>) -> Result<Response<HashResponse>, Status> {
-        self.admit(&request)?.require_root().await.map_err(|error| status_of(&error))?;
-        Err(Status::unimplemented("etcdserver: a hash of the database file is not implemented, use HashKV"))
+        let store = self.admit(&request)?;
+        let work = async { Ok(HashResponse { header: Some(self.store.header()), hash: store.hash().await? }) };
+        answer(work.await)
     }
 
     async fn hash_kv(&self, request: Request<HashKvRequest>) -> Result<Response<HashKvResponse>, Status> {
@@ -89,10 +91,28 @@ impl Maintenance for Shared {
         Ok(Response::new(MoveLeaderResponse { header: Some(self.store.header()) }))
     }
 
+    /// There is no earlier version whose data directory this one could leave behind, so that every version is the wrong one to go
+    /// down to, in etcd's words; and no downgrade is ever on its way.
     async fn downgrade(&self, request: Request<DowngradeRequest>) -> Result<Response<DowngradeResponse>, Status> {
         self.admit(&request)?.require_root().await.map_err(|error| status_of(&error))?;
-        Err(Status::unimplemented("etcdserver: downgrades are not implemented by this server"))
+        let request = request.get_ref();
+        Err(match DowngradeAction::try_from(request.action) {
+            Ok(DowngradeAction::Validate | DowngradeAction::Enable) if is_version(&request.version) => {
+                Status::invalid_argument("etcdserver: invalid downgrade target version")
+            }
+            Ok(DowngradeAction::Validate | DowngradeAction::Enable) => {
+                Status::invalid_argument("etcdserver: wrong downgrade target version format")
+            }
+            Ok(DowngradeAction::Cancel) => Status::failed_precondition("etcdserver: no inflight downgrade job"),
+            Err(_) => Status::unknown("etcdserver: unknown method"),
+        })
     }
+}
+
+/// Whether this is `MAJOR.MINOR` or `MAJOR.MINOR.PATCH`.
+fn is_version(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('.').collect();
+    matches!(parts.len(), 2 | 3) && parts.iter().all(|part| part.parse::<u32>().is_ok())
 }
 
 /// A snapshot on its way to a client.

@@ -436,6 +436,11 @@ impl Store {
         self.read(move |reader, access| access.root().and_then(|()| reader.hash(revision))).await
     }
 
+    /// The checksum of everything that this member holds; see [`Reader::hash_everything`].
+    pub async fn hash(&self) -> Result<u32> {
+        self.read(|reader, access| access.root().and_then(|()| reader.hash_everything())).await
+    }
+
     /// This member at this moment.
     #[must_use]
     pub fn status(&self) -> Status {
