@@ -42,7 +42,19 @@ pub(crate) fn object(headers: &HeaderMap, bytes: &[u8]) -> Result<Value, Status>
 
 /// An object out of a body, with what it says twice.
 pub(crate) fn document(headers: &HeaderMap, bytes: &[u8]) -> Result<Document, Status> {
-    let document = match content_type(headers) {
+    of_type(content_type(headers), bytes)
+}
+
+/// The object that a request with this content type and body brings.
+///
+/// # Errors
+/// As the client is told them.
+pub fn read_object(content_type: &str, bytes: &[u8]) -> Result<Value, Status> {
+    of_type(content_type, bytes).map(|document| document.value)
+}
+
+fn of_type(content_type: &str, bytes: &[u8]) -> Result<Document, Status> {
+    let document = match content_type {
         "" | "application/json" | "text/plain" | "application/x-www-form-urlencoded" => json(bytes)?,
         "application/yaml" | "application/x-yaml" | "text/yaml" => yaml(bytes)?,
         PROTOBUF => protobuf(bytes)?,

@@ -40,6 +40,7 @@ mod testing;
 mod verbs;
 
 pub use authn::TokenAuthenticator;
+pub use body::read_object;
 pub use config::ApiServerConfig;
 pub use local::LocalService;
 pub use serve::Listening;

@@ -2,15 +2,15 @@
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::{FutureExt, Stream};
 use prost::Message;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::server::{Grpc, NamedService, StreamingService};
@@ -73,7 +73,7 @@ struct Opened(Shared);
 
 impl StreamingService<WatchRequest> for Opened {
     type Response = Answer;
-    type ResponseStream = ReceiverStream<Result<Answer, Status>>;
+    type ResponseStream = Answers;
     type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;
 
     fn call(&mut self, request: Request<Streaming<WatchRequest>>) -> Self::Future {
@@ -84,9 +84,32 @@ impl StreamingService<WatchRequest> for Opened {
         let wants_leader = requires_leader(request.metadata());
         let (out, answers) = mpsc::channel(OUTGOING);
         let session = Session::new(self.0.clone(), store, out, wants_leader);
-        // Ends by itself when the client has gone, and with the server's token.
-        tokio::spawn(session.run(request.into_inner()));
-        ready(Ok(Response::new(ReceiverStream::new(answers))))
+        ready(Ok(Response::new(Answers { session: Some(Box::pin(session.run(request.into_inner()))), answers })))
+    }
+}
+
+/// What a session says. The session works when it is asked for more, in the very task that writes to the client: an event has no way to go
+/// from task to task. While the client does not read, it rests; the store then lets its watches read history later.
+pub(crate) struct Answers {
+    /// Gone once it has ended: when the client has gone, or with the server's token.
+    session: Option<BoxFuture<'static, ()>>,
+    answers: mpsc::Receiver<Result<Answer, Status>>,
+}
+
+impl Stream for Answers {
+    type Item = Result<Answer, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        // What it has said before comes first: so much is kept and no more.
+        if let Poll::Ready(answer) = self.answers.poll_recv(context) {
+            return Poll::Ready(answer);
+        }
+        if let Some(session) = &mut self.session
+            && session.as_mut().poll(context).is_ready()
+        {
+            self.session = None;
+        }
+        self.answers.poll_recv(context)
     }
 }
 
@@ -116,12 +139,14 @@ impl Pump {
     /// Runs until the watch ends; gives its id.
     pub async fn run(mut self) -> i64 {
         let mut next = None;
+        let cancel = self.cancel.clone();
+        let mut cancelled = pin!(cancel.cancelled());
         loop {
             let message = match next.take() {
                 Some(message) => Some(message),
                 None => tokio::select! {
                     biased;
-                    () = self.cancel.cancelled() => {
+                    () = &mut cancelled => {
                         self.end(WatchResponse::default()).await;
                         return self.watch_id;
                     }

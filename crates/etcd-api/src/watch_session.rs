@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use tricorn_proto::etcdserverpb::watch_create_request::FilterType;
@@ -47,7 +49,7 @@ pub(crate) struct Session {
     out: Outgoing,
     wants_leader: bool,
     watches: HashMap<i64, Open>,
-    pumps: JoinSet<i64>,
+    pumps: FuturesUnordered<BoxFuture<'static, i64>>,
     reports: mpsc::Sender<Report>,
     reported: mpsc::Receiver<Report>,
     next_id: i64,
@@ -57,11 +59,11 @@ pub(crate) struct Session {
 impl Session {
     pub fn new(shared: Shared, store: Store, out: Outgoing, wants_leader: bool) -> Self {
         let (reports, reported) = mpsc::channel(64);
-        let (watches, pumps) = (HashMap::new(), JoinSet::new());
+        let (watches, pumps) = (HashMap::new(), FuturesUnordered::new());
         Self { shared, store, out, wants_leader, watches, pumps, reports, reported, next_id: 0, round: None }
     }
 
-    /// Serves the stream until the client has gone or the server must end it. Half a close leaves the watches running.
+    /// Serves the stream until the server must end it; when the client has gone it is dropped. Half a close leaves the watches running.
     pub async fn run(mut self, mut incoming: Streaming<WatchRequest>) {
         let shared = self.shared.clone();
         let leader_lost = leader_lost(&shared, shared.config.no_leader_grace, self.wants_leader);
@@ -69,6 +71,9 @@ impl Session {
         let mut listening = true;
         loop {
             let alive = tokio::select! {
+                biased;
+                // Mostly it is for them that this is woken.
+                Some(ended) = self.pumps.next() => self.take_end(ended).await,
                 request = incoming.message(), if listening => match request {
                     Ok(Some(request)) => self.take(request).await,
                     Ok(None) => {
@@ -78,8 +83,6 @@ impl Session {
                     Err(_) => false,
                 },
                 Some(report) = self.reported.recv() => self.take_report(&report).await,
-                Some(ended) = self.pumps.join_next() => self.take_end(ended.ok()).await,
-                () = self.out.closed() => false,
                 () = shared.stop.cancelled() => self.fail(Status::unavailable("etcdserver: server stopped")).await,
                 () = &mut leader_lost => self.fail(no_leader()).await,
             };
@@ -145,7 +148,7 @@ impl Session {
             return false;
         }
         self.watches.insert(watch_id, open);
-        self.pumps.spawn(pump.run());
+        self.pumps.push(Box::pin(pump.run()));
         true
     }
 
@@ -208,13 +211,10 @@ impl Session {
         self.finish_round().await
     }
 
-    async fn take_end(&mut self, watch_id: Option<i64>) -> bool {
-        // None: the task was aborted or panicked; its sender is gone with it, and the stream goes on without the watch.
-        if let Some(id) = watch_id {
-            self.watches.remove(&id);
-            if let Some(round) = &mut self.round {
-                round.waiting.remove(&id);
-            }
+    async fn take_end(&mut self, watch_id: i64) -> bool {
+        self.watches.remove(&watch_id);
+        if let Some(round) = &mut self.round {
+            round.waiting.remove(&watch_id);
         }
         self.finish_round().await
     }

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use prost::Message;
 use serde_json::json;
+use tricorn_mvcc::{Change, Table};
 use tricorn_proto::etcdserverpb::request_op::Request;
 use tricorn_proto::etcdserverpb::{
     AlarmRequest, CompactionRequest, Compare, DeleteRangeRequest, LeaseGrantRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
@@ -15,7 +16,7 @@ use tricorn_proto::etcdserverpb::{
 };
 use tricorn_proto::peer::command::Op;
 use tricorn_proto::peer::{AppendRequest, Command, Entry, LogId, SetQuota, Vote, entry};
-use tricorn_store::{MemoryDisk, Storage, Store, StoreConfig};
+use tricorn_store::{Disk, MemoryDisk, Purpose, RocksDisk, RocksOptions, Storage, Store, StoreConfig};
 
 fn put() -> PutRequest {
     PutRequest { key: "key".into(), value: "value".into(), prev_kv: true, ..PutRequest::default() }
@@ -84,6 +85,26 @@ pub fn snapshots() -> Result<Vec<Vec<u8>>> {
         store.shutdown().await?;
         Ok(vec![bytes])
     })
+}
+
+/// The number of the first file of a log.
+pub const LOG_FILE: u32 = 1;
+
+/// The file of a log with entries, a vote, and a part that has been cut off again.
+pub fn log_files() -> Result<Vec<Vec<u8>>> {
+    let dir = tempfile::tempdir().context("make a directory for a log")?;
+    let log = RocksDisk::new(dir.path(), RocksOptions::default()).open("raft", Purpose::Log)?;
+    let row = |table, key: &[u8]| Change { table, key: Bytes::copy_from_slice(key), value: Some(Bytes::from_static(b"some value")) };
+    log.write(vec![row(Table::META, b"vote")], true)?;
+    for index in 0..5_u64 {
+        log.write(vec![row(Table::LOG, &index.to_be_bytes()), row(Table::LOG, &(index + 100).to_be_bytes())], index % 2 == 0)?;
+    }
+    log.delete_range(Table::LOG, &3_u64.to_be_bytes(), &102_u64.to_be_bytes())?;
+    log.flush()?;
+    drop(log);
+    let mut bytes = std::fs::read(dir.path().join(format!("raft/{LOG_FILE:08x}.wal"))).context("read the log")?;
+    bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
+    Ok(vec![bytes])
 }
 
 /// The database of an etcd that has just been started, where there is an etcd; else only what its pages begin with.
@@ -159,6 +180,29 @@ pub fn protobufs() -> Result<Vec<Vec<u8>>> {
     let spec = [text(2, &container), text(3, b"Always"), vec![4 << 3, 30]].concat();
     let pod = [text(1, &meta), text(2, &spec)].concat();
     Ok(vec![envelope(b"ConfigMap", &map), envelope(b"Pod", &pod)])
+}
+
+const POD: &str = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "labels": {"a": "b\u00e9\n"}},
+    "spec": {"containers": [{"name": "c", "ports": [{"containerPort": 80}], "args": ["-1", ""]}], "priority": -7, "x": [1.5e3, true, null]}}"#;
+
+/// An object in JSON.
+pub fn jsons() -> Result<Vec<Vec<u8>>> {
+    Ok(vec![POD.into(), b"{}".to_vec()])
+}
+
+/// Objects in YAML: block style, flow style, anchors, several lines.
+pub fn yamls() -> Result<Vec<Vec<u8>>> {
+    let block = "apiVersion: v1\nkind: ConfigMap\nmetadata: &m\n  name: c\n  labels: {a: b, \"c\": 'd'}\ndata:\n  text: |-\n    one\n      two\n  \
+                 folded: >\n    a\n    b\n  number: \"0x1F\"\nother: *m\nlist:\n- 1\n- !!str 2\n- ~\n";
+    Ok(vec![block.into(), POD.into()])
+}
+
+/// Objects in CBOR: in the lengths that encoders choose, and in indefinite ones.
+pub fn cbors() -> Result<Vec<Vec<u8>>> {
+    let definite = b"\xd9\xd9\xf7\xa3\x44kind\x49ConfigMap\x44data\xa1\x41a\x62bc\x44list\x85\x01\x38\x63\xf9\x3e\x00\xf5\xf6";
+    let indefinite =
+        b"\xd9\xd9\xf7\xbf\x44list\x9f\x1b\0\0\0\x01\0\0\0\0\xfb\x3f\xf1\x99\x99\x99\x99\x99\x9a\xff\x41t\x5f\x41a\x41b\xff\xff";
+    Ok(vec![definite.to_vec(), indefinite.to_vec()])
 }
 
 /// An object, and what is to be done to it.

@@ -7,13 +7,14 @@ use anyhow::Result;
 use bytes::Bytes;
 use prost::Message;
 use serde_json::Value;
+use tricorn_apiserver::read_object;
 use tricorn_meta::{FieldSelector, LabelSelector, Quantity, Timestamp};
 use tricorn_mvcc::{Limits, Machine, Pending, Place, Reader, check_command};
 use tricorn_patch::{FieldSet, Writer, apply, json_patch, merge_patch, reset_fields, strategic_merge, track_update};
 use tricorn_proto::etcdserverpb::{RangeRequest, WatchRequest};
 use tricorn_proto::peer::{AppendRequest, Command};
 use tricorn_schema::{Node, Resource, catalog, protobuf};
-use tricorn_store::{Disk, MemoryDisk, Purpose, inspect, inspect_etcd, is_etcd};
+use tricorn_store::{Disk, MemoryDisk, Purpose, inspect, inspect_etcd, inspect_log, is_etcd};
 
 use crate::seeds;
 
@@ -31,9 +32,13 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "snapshot", seeds: seeds::snapshots, read: |bytes| inspect(bytes).is_ok() },
     Target { name: "etcd-snapshot", seeds: seeds::etcd_snapshots, read: etcd_snapshot },
+    Target { name: "log-file", seeds: seeds::log_files, read: |bytes| inspect_log(seeds::LOG_FILE, bytes).is_ok() },
     Target { name: "command", seeds: seeds::commands, read: command },
     Target { name: "etcd-requests", seeds: seeds::requests, read: requests },
     Target { name: "kubernetes-protobuf", seeds: seeds::protobufs, read: |bytes| protobuf::decode(bytes).is_ok() },
+    Target { name: "json", seeds: seeds::jsons, read: |bytes| read_object("application/json", bytes).is_ok() },
+    Target { name: "yaml", seeds: seeds::yamls, read: |bytes| read_object("application/yaml", bytes).is_ok() },
+    Target { name: "cbor", seeds: seeds::cbors, read: |bytes| read_object("application/cbor", bytes).is_ok() },
     Target { name: "patch", seeds: seeds::patches, read: patch },
     Target { name: "apply", seeds: seeds::patches, read: applied },
     Target { name: "words", seeds: seeds::words, read: words },

@@ -50,7 +50,7 @@ mod worker;
 pub use auth::Credential;
 pub use config::{AuthConfig, AutoCompaction, Bootstrap, InitialMember, PeerListen, PeerTls, Storage, StoreConfig, Timing};
 pub use counters::{BUCKETS, Counters, TimingSnapshot};
-pub use engine::{Disk, Engine, MemoryDisk, Purpose, RocksDisk, RocksOptions};
+pub use engine::{Disk, Engine, MemoryDisk, Purpose, RocksDisk, RocksOptions, inspect_log};
 pub use error::{Error, Result};
 pub use events::Events;
 pub use handler::Handler;

@@ -7,6 +7,7 @@ mod wal;
 
 pub use memory::MemoryDisk;
 pub use rocks::{RocksDisk, RocksOptions};
+pub use wal::inspect_log;
 
 use bytes::Bytes;
 use std::fs::File;

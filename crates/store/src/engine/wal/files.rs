@@ -90,21 +90,22 @@ fn beginning(size: u32, salt: u32) -> [u8; BEGIN] {
     bytes
 }
 
-/// The size and the salt of a file.
-fn begins(file: &File) -> io::Result<Option<(u32, u32)>> {
-    let mut bytes = [0; BEGIN];
-    match file.read_exact_at(&mut bytes, 0) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-        read => read?,
-    }
+/// The size of a file that begins like this, and what its batches begin with when it has this number.
+pub(super) fn begins(bytes: &[u8], number: u32) -> Option<(u32, u32)> {
+    let bytes = bytes.get(..BEGIN)?;
     let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
     let (size, salt) = (word(8), word(12));
-    Ok((bytes == beginning(size, salt)).then_some((size, salt)))
+    (bytes == beginning(size, salt)).then_some((size, number ^ salt))
 }
 
 fn opened(dir: &Path, number: u32, file: Arc<File>) -> io::Result<Ready> {
-    let (size, salt) = begins(&file)?.ok_or_else(|| damaged(&path(dir, number), "it does not begin like a log file"))?;
-    Ok(Ready { number, size, mark: number ^ salt, file })
+    let mut bytes = [0; BEGIN];
+    match file.read_exact_at(&mut bytes, 0) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+        read => read?,
+    }
+    let (size, mark) = begins(&bytes, number).ok_or_else(|| damaged(&path(dir, number), "it does not begin like a log file"))?;
+    Ok(Ready { number, size, mark, file })
 }
 
 /// Opens a file that is there, and reads it whole.

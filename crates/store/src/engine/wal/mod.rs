@@ -13,7 +13,7 @@ use super::Engine;
 use bytes::Bytes;
 use files::{BEGIN, Ready, Supply};
 use parking_lot::Mutex;
-use record::Batch;
+use record::{Batch, Operation};
 use rows::{Place, Rows};
 use std::collections::btree_map;
 use std::fs::{self, File};
@@ -110,6 +110,42 @@ impl Writer {
     }
 }
 
+/// A file's batches, walked through.
+struct Walked {
+    /// Where the file before it ended, as its first batch has it.
+    before: Option<usize>,
+    end: usize,
+    /// Where the rest of a batch that a crash cut off ends, or 0.
+    looks_to: usize,
+}
+
+/// Goes through a file's batches in their order. The error is what is wrong with it.
+fn walk(bytes: &[u8], mark: u32, mut each: impl FnMut(&[Operation]) -> io::Result<()>) -> io::Result<Walked> {
+    let (mut at, mut before) = (BEGIN, None);
+    while let Some(found) = record::read(bytes, at, mark) {
+        before.get_or_insert(found.synced as usize);
+        each(&found.operations)?;
+        at = found.next;
+    }
+    let behind = record::behind(bytes, at, mark);
+    if behind.synced > at {
+        return Err(io::Error::other(format!("the batch at {at} is damaged, and was on the disk before later ones were written")));
+    }
+    Ok(Walked { before, end: at, looks_to: behind.end })
+}
+
+/// The count of changes in a file of the log with this number, or what is wrong with it. The zeros at its end may be missing.
+pub fn inspect_log(number: u32, bytes: &[u8]) -> io::Result<usize> {
+    let (_, mark) = files::begins(bytes, number).ok_or_else(|| io::Error::other("it does not begin like a log file"))?;
+    let (mut rows, mut changes) = (Rows::default(), 0);
+    let apply = |operations: &[Operation]| {
+        changes += operations.len();
+        rows.apply(number, 0, bytes, operations)
+    };
+    walk(bytes, mark, apply)?;
+    Ok(changes)
+}
+
 /// Reads all files in their order.
 fn recover(dir: &Path) -> io::Result<(Rows, Writer)> {
     let numbers = files::list(dir)?;
@@ -119,18 +155,10 @@ fn recover(dir: &Path) -> io::Result<(Rows, Writer)> {
     for (place, number) in numbers.iter().copied().enumerate() {
         let damaged = |what: &str| files::damaged(&files::path(dir, number), what);
         let (ready, bytes) = files::open(dir, number)?;
-        let (mut at, mut before) = (BEGIN, None);
         rows.open(number, ready.file.clone());
-        while let Some(found) = record::read(&bytes, at, ready.mark) {
-            before.get_or_insert(found.synced as usize);
-            rows.apply(number, 0, &bytes, &found.operations)?;
-            at = found.next;
-        }
-        let behind = record::behind(&bytes, at, ready.mark);
-        if behind.synced > at {
-            return Err(damaged(&format!("the batch at {at} is damaged, and was on the disk before later ones were written")));
-        }
-        files::wipe(&ready.file, at, behind.end)?;
+        let apply = |operations: &[Operation]| rows.apply(number, 0, &bytes, operations);
+        let Walked { before, end: at, looks_to } = walk(&bytes, ready.mark, apply).map_err(|error| damaged(&error.to_string()))?;
+        files::wipe(&ready.file, at, looks_to)?;
         match (&current, before) {
             (Some((last, _)), _) if last.number + 1 != number => {
                 return Err(damaged(&format!("it follows {:08x}, so that one between them is missing", last.number)));
