@@ -74,6 +74,9 @@ impl Session {
                 biased;
                 // Mostly it is for them that this is woken.
                 Some(ended) = self.pumps.next() => self.take_end(ended).await,
+                Some(report) = self.reported.recv() => self.take_report(&report).await,
+                () = shared.stop.cancelled() => self.fail(Status::unavailable("etcdserver: server stopped")).await,
+                () = &mut leader_lost => self.fail(no_leader()).await,
                 request = incoming.message(), if listening => match request {
                     Ok(Some(request)) => self.take(request).await,
                     Ok(None) => {
@@ -82,9 +85,6 @@ impl Session {
                     }
                     Err(_) => false,
                 },
-                Some(report) = self.reported.recv() => self.take_report(&report).await,
-                () = shared.stop.cancelled() => self.fail(Status::unavailable("etcdserver: server stopped")).await,
-                () = &mut leader_lost => self.fail(no_leader()).await,
             };
             if !alive {
                 return;
