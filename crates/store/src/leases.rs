@@ -1,4 +1,4 @@
-//! Leases that need the leader: renewals, expiry, and writing down what is left.
+//! Leases: what clients ask of them, and what needs the leader: renewals, expiry, and writing down what is left.
 
 use crate::error::{Error, Result};
 use crate::host;
@@ -6,13 +6,20 @@ use crate::lessor::Renewal;
 use crate::link::Lane;
 use crate::mutation::{Mutation, active};
 use crate::node::Node;
+use crate::start;
+use crate::store::{Store, complete, unexpected};
 use crate::ticks::Ticks;
 use openraft::Instant as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use tricorn_proto::etcdserverpb::{LeaseCheckpoint, LeaseCheckpointRequest, LeaseRevokeRequest};
+use tricorn_mvcc::{Access, Reader};
+use tricorn_proto::etcdserverpb::{
+    LeaseCheckpoint, LeaseCheckpointRequest, LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse,
+    LeaseRevokeRequest, LeaseRevokeResponse, LeaseStatus, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
+};
 use tricorn_proto::peer;
+use tricorn_proto::peer::answer::Reply;
 use tricorn_proto::peer::command::Op;
 
 /// Between two looks for leases whose time is up.
@@ -37,6 +44,91 @@ pub(crate) async fn drive(node: Arc<Node>) {
         node.mark(leadership.term).await;
         let ends = node.state.lessor.take_expired(ENDS).into_iter().map(|id| node.end_lease(id, leadership.term));
         futures::future::join_all(ends).await;
+    }
+}
+
+impl Store {
+    /// Makes a lease. The time to live is raised to what an election may take.
+    pub async fn lease_grant(&self, mut request: LeaseGrantRequest) -> Result<LeaseGrantResponse> {
+        self.node().admit_growth(&Op::LeaseGrant(request)).await?;
+        // An election may take twice its timeout: the silence before, and the candidate's own wait.
+        let least = self.node().election_timeout.mul_f64(2.0 * 1.5).as_secs_f64().ceil();
+        if request.ttl <= 9_000_000_000 {
+            // A handful of seconds: exact in any number.
+            #[allow(clippy::cast_possible_truncation)]
+            let least = least as i64;
+            request.ttl = request.ttl.max(least);
+        }
+        let chosen = request.id == 0;
+        loop {
+            if chosen {
+                request.id = i64::try_from(start::random_id() >> 1).unwrap_or(1).max(1);
+            }
+            match self.node().propose(&self.command(Op::LeaseGrant(request), None).await?).await {
+                Err(Error::Refused(tricorn_mvcc::Error::LeaseExists)) if chosen => {}
+                Ok(Reply::LeaseGrant(mut response)) => return complete!(self, response),
+                Ok(_) => return unexpected(),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Ends a lease and deletes its keys.
+    pub async fn lease_revoke(&self, id: i64) -> Result<LeaseRevokeResponse> {
+        match self.node().propose(&self.command(Op::LeaseRevoke(LeaseRevokeRequest { id }), None).await?).await? {
+            Reply::LeaseRevoke(mut response) => complete!(self, response),
+            _ => unexpected(),
+        }
+    }
+
+    /// Renews a lease; its time to live is 0 in the answer when there is no such lease.
+    pub async fn lease_keep_alive(&self, id: i64) -> Result<LeaseKeepAliveResponse> {
+        if !self.is_free() {
+            self.read(move |reader, access| access.write_lease(reader, id)).await?;
+        }
+        let ttl = match self.node().renew(id).await {
+            Ok(seconds) => seconds,
+            Err(Error::Refused(tricorn_mvcc::Error::LeaseNotFound)) => 0,
+            Err(error) => return Err(error),
+        };
+        Ok(LeaseKeepAliveResponse { header: Some(self.header()), id, ttl })
+    }
+
+    /// What is left of a lease, and which keys hang on it; a time to live of -1 when there is no such lease.
+    pub async fn lease_time_to_live(&self, request: LeaseTimeToLiveRequest) -> Result<LeaseTimeToLiveResponse> {
+        let id = request.id;
+        self.require_user().await?;
+        let Some((granted_ttl, ttl)) = self.node().lease_time(id).await? else {
+            return Ok(LeaseTimeToLiveResponse { header: Some(self.header()), id, ttl: -1, ..LeaseTimeToLiveResponse::default() });
+        };
+        let keys = if request.keys {
+            self.node().read_barrier().await?;
+            let read = move |reader: &Reader<'_>, access: &Access| {
+                access.read_lease(reader, id)?;
+                reader.lease_keys(id)
+            };
+            self.read(read).await?
+        } else {
+            Vec::new()
+        };
+        Ok(LeaseTimeToLiveResponse { header: Some(self.header()), id, ttl, granted_ttl, keys })
+    }
+
+    /// All leases.
+    pub async fn leases(&self) -> Result<LeaseLeasesResponse> {
+        self.node().read_barrier().await?;
+        if !self.is_free() {
+            let read = |reader: &Reader<'_>, access: &Access| {
+                access.named()?;
+                if access.root().is_ok() {
+                    return Ok(());
+                }
+                reader.leases()?.iter().try_for_each(|lease| access.read_lease(reader, lease.id))
+            };
+            self.read(read).await?;
+        }
+        let leases = self.node().state.lessor.ids().into_iter().map(|id| LeaseStatus { id }).collect();
+        Ok(LeaseLeasesResponse { header: Some(self.header()), leases })
     }
 }
 
