@@ -192,13 +192,15 @@ fn ingresses() {
         ),
     ]);
     let classes = Of::new("networking.k8s.io", "IngressClass", false, json!({"spec": {"controller": "a.b/c"}}));
-    classes.takes(&[spec(json!({"parameters": {"kind": "K", "name": "n", "scope": "Namespace", "namespace": "n"}}))]);
+    classes.takes(&[
+        spec(json!({"parameters": {"kind": "K", "name": "n"}})),
+        spec(json!({"parameters": {"kind": "K", "name": "n", "scope": "Namespace", "namespace": "n"}})),
+    ]);
     classes.refuses(&[
         (
             spec(json!({"controller": "abc"})),
             "spec.controller: Invalid value: \"abc\": must be a domain-prefixed path (such as \"acme.io/foo\")",
         ),
-        (spec(json!({"parameters": {"kind": "K", "name": "n"}})), "spec.parameters.scope: Required value"),
         (
             spec(json!({"parameters": {"kind": "K", "name": "n", "scope": "Namespace"}})),
             "spec.parameters.namespace: Required value: `parameters.scope` is set to 'Namespace'",
