@@ -172,7 +172,7 @@ impl Session {
         Ok(self.next_id - 1)
     }
 
-    async fn refuse(&self, header: ResponseHeader, reason: &str) -> bool {
+    async fn refuse(&mut self, header: ResponseHeader, reason: &str) -> bool {
         let response = WatchResponse {
             header: Some(header),
             watch_id: NO_WATCH,
@@ -231,14 +231,14 @@ impl Session {
         if round.again { self.ask_progress().await } else { true }
     }
 
-    async fn tell_progress(&self, revision: i64) -> bool {
+    async fn tell_progress(&mut self, revision: i64) -> bool {
         let header = ResponseHeader { revision, ..self.shared.store.header() };
         let response = WatchResponse { header: Some(header), watch_id: NO_WATCH, ..WatchResponse::default() };
         self.out.send(Ok(response.into())).await.is_ok()
     }
 
     /// Ends the stream with an error.
-    async fn fail(&self, status: Status) -> bool {
+    async fn fail(&mut self, status: Status) -> bool {
         // Whether the client still listens makes no difference any more.
         let _gone = self.out.send_timeout(Err(status), Duration::from_secs(1)).await;
         false
