@@ -60,9 +60,9 @@ impl Call {
                     let (found, kvs) = store.range_encoded(request.into_inner()).await.map_err(|error| status_of(&error))?;
                     framed(found, kvs)
                 }
-                Self::Put => framed(shared.put(assembled(parts, message)?).await?.into_inner(), Bytes::new()),
-                Self::DeleteRange => framed(shared.delete_range(assembled(parts, message)?).await?.into_inner(), Bytes::new()),
-                Self::Txn => framed(shared.txn(assembled(parts, message)?).await?.into_inner(), Bytes::new()),
+                Self::Put => framed(shared.put(assembled(parts, message)?).await?.into_inner(), Vec::new()),
+                Self::DeleteRange => framed(shared.delete_range(assembled(parts, message)?).await?.into_inner(), Vec::new()),
+                Self::Txn => framed(shared.txn(assembled(parts, message)?).await?.into_inner(), Vec::new()),
             }
         };
         match answered.await {
@@ -73,7 +73,7 @@ impl Call {
             }
             Err(status) => {
                 let code = status.code();
-                (status.into_http::<Option<()>>().map(|_| Answer { message: None, rest: Bytes::new(), ended: true }), code)
+                (status.into_http::<Option<()>>().map(|_| Answer { message: None, rest: Vec::new().into_iter(), ended: true }), code)
             }
         }
     }
@@ -85,13 +85,14 @@ fn assembled<M: Message + Default>(parts: Parts, message: Bytes) -> Result<tonic
 }
 
 /// An answer out of a message and further fields of it, encoded already.
-fn framed<M: Message>(message: M, rest: Bytes) -> Result<Answer, Status> {
+fn framed<M: Message>(message: M, rest: Vec<Bytes>) -> Result<Answer, Status> {
     let length = message.encoded_len();
+    let rest_length: usize = rest.iter().map(Bytes::len).sum();
     let mut out = BytesMut::with_capacity(PREFIX + length);
     out.put_u8(0);
-    out.put_u32(u32::try_from(length + rest.len()).map_err(|_| Status::resource_exhausted("the answer is larger than 4 GiB"))?);
+    out.put_u32(u32::try_from(length + rest_length).map_err(|_| Status::resource_exhausted("the answer is larger than 4 GiB"))?);
     message.encode(&mut out).map_err(|error| Status::internal(error.to_string()))?;
-    Ok(Answer { message: Some(out.freeze()), rest, ended: false })
+    Ok(Answer { message: Some(out.freeze()), rest: rest.into_iter(), ended: false })
 }
 
 /// Reads the one message of a request, in the words of tonic where there is none to be had.
@@ -139,7 +140,7 @@ fn check(mut whole: &[u8], largest: usize) -> Result<Option<usize>, Status> {
 pub(crate) struct Answer {
     message: Option<Bytes>,
     /// What follows it as it is.
-    rest: Bytes,
+    rest: std::vec::IntoIter<Bytes>,
     ended: bool,
 }
 
@@ -151,8 +152,8 @@ impl Body for Answer {
         if let Some(message) = self.message.take() {
             return Poll::Ready(Some(Ok(Frame::data(message))));
         }
-        if !self.rest.is_empty() {
-            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.rest)))));
+        if let Some(piece) = self.rest.next() {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
         if std::mem::replace(&mut self.ended, true) {
             return Poll::Ready(None);

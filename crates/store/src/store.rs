@@ -158,9 +158,9 @@ impl Store {
     }
 
     /// The same, with the keys as they go over the wire: see [`Reader::range_encoded`].
-    pub async fn range_encoded(&self, request: RangeRequest) -> Result<(RangeResponse, Bytes)> {
+    pub async fn range_encoded(&self, request: RangeRequest) -> Result<(RangeResponse, Vec<Bytes>)> {
         if request.range_end.is_empty() {
-            return Ok((self.range(request).await?, Bytes::new()));
+            return Ok((self.range(request).await?, Vec::new()));
         }
         self.before_range(&request).await?;
         let read = move |reader: &Reader<'_>, access: &Access| {
