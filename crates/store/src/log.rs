@@ -26,7 +26,7 @@ const VOTE: &[u8] = b"vote";
 const COMMITTED: &[u8] = b"committed";
 const PURGED: &[u8] = b"purged";
 /// Bytes of entries kept in memory.
-const CACHE_BYTES: usize = 16 << 20;
+const CACHE_BYTES: usize = 4 << 20;
 /// Bytes of entries handed to replication at once.
 const READ_BYTES: usize = 1 << 20;
 /// Writes waiting for the worker.

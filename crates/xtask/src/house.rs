@@ -8,7 +8,7 @@ use serde::Deserialize;
 /// The rooms by height. A crate may depend on crates of a lower layer, and on crates of its own layer only as
 /// `SAME_LAYER` allows.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("words", &["meta", "proto", "pki"]),
+    ("words", &["meta", "proto", "pki", "base2histogram"]),
     ("minds", &["mvcc", "schema", "patch", "authz"]),
     ("organs", &["store", "registry", "admission", "controllers", "scheduler", "kubelet", "proxy", "dns", "client"]),
     ("doors", &["etcd-api", "apiserver"]),
