@@ -5,7 +5,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod cache;
 mod command;
+mod javascript;
 mod lab;
 pub mod lone;
 mod members;
@@ -13,6 +15,7 @@ mod python;
 mod wait;
 
 pub use command::{Ran, binary, run, run_within};
+pub use javascript::javascript;
 pub use lab::Lab;
 pub use lone::LoneServer;
 pub use members::{Members, spawn};

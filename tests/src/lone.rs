@@ -1,7 +1,7 @@
 //! One server on loopback, for tests that need an API and nothing else.
 
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use etcd_client::{Certificate, Client, CompactionOptions, ConnectOptions, Identity, TlsOptions};
@@ -58,8 +58,18 @@ impl LoneServer {
         server
     }
 
+    /// The administrator's kubeconfig.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.dir.path().join("d/kubeconfig")
+    }
+
+    /// A file of the test's own.
+    pub fn scratch(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
     async fn try_client(&self) -> Result<kube::Client, String> {
-        let config = kube::config::Kubeconfig::read_from(self.dir.path().join("d/kubeconfig")).map_err(|error| error.to_string())?;
+        let config = kube::config::Kubeconfig::read_from(self.kubeconfig()).map_err(|error| error.to_string())?;
         let options = kube::config::KubeConfigOptions::default();
         let mut config = kube::Config::from_custom_kubeconfig(config, &options).await.map_err(|error| error.to_string())?;
         // Tests want to see refusals, not to have them tried again.

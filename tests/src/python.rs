@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::cache::cache;
 use crate::command::{run, run_within};
 
 /// Installing takes a while, the first time.
@@ -13,9 +14,7 @@ const INSTALL: Duration = Duration::from_secs(300);
 /// # Panics
 /// When they cannot be installed.
 pub async fn python(module: &str, packages: &[&str]) -> PathBuf {
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
-    let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from);
-    let venv = cache.join("tricorn").join(format!("python-{module}"));
+    let venv = cache(&format!("python-{module}"));
     let program = venv.join("bin/python");
     if !program.is_file() || run(&program, &["-c", &format!("import {module}")], &[]).await.code != Some(0) {
         run_within(INSTALL, "python3", &[Path::new("-m"), Path::new("venv"), Path::new("--clear"), &venv], &[]).await.ok();

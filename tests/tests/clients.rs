@@ -1,4 +1,4 @@
-//! The official Python client and kube-rs, and what bad input gets.
+//! The official Python and JavaScript clients and kube-rs, and what bad input gets.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::path::Path;
@@ -10,10 +10,10 @@ use kube::api::{Api, ApiResource, AttachParams, DeleteParams, DynamicObject, Gro
 use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::json;
 use tokio::io::AsyncReadExt;
-use tricorn_e2e::{Lab, python, run, run_within, until, within};
+use tricorn_e2e::{Lab, javascript, python, run, run_within, until, within};
 
 const SOON: Duration = Duration::from_secs(60);
-/// The script takes a while.
+/// Scripts take a while.
 const SCRIPT: Duration = Duration::from_secs(300);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -25,6 +25,8 @@ async fn libraries_and_bad_input() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/people.py");
     let said =
         run_within(SCRIPT, python("kubernetes", &["kubernetes"]).await, &[script], &[("KUBECONFIG", &lab.cluster.kubeconfig())]).await.ok();
+    assert!(said.contains("all well"), "{said}");
+    let said = run_within(SCRIPT, "node", &[javascript("kubernetes").await], &[("KUBECONFIG", &lab.cluster.kubeconfig())]).await.ok();
     assert!(said.contains("all well"), "{said}");
     drop(watch);
     lab.down().await;

@@ -8,6 +8,7 @@ pub mod compare;
 mod connect;
 mod etcd;
 pub mod failover;
+mod fan_out;
 pub mod kv;
 mod measure;
 mod process;

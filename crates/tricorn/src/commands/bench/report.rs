@@ -124,9 +124,13 @@ async fn measure(args: &Args, cluster: &Cluster, progress: &ProgressBar) -> Resu
     let load = api::ApiArgs {
         kubeconfig: cluster.kubeconfig(),
         namespace: "default".into(),
+        workloads: api::ApiLoad::ALL.to_vec(),
         clients: 32,
         total: args.objects,
         value_size: 256,
+        lists: 40,
+        watchers: 200,
+        watched_writes: 200,
         pids,
     };
     let measurements = api::run(&load, progress).await?.measurements;
