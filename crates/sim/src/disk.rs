@@ -14,7 +14,7 @@ use tricorn_store::{Disk, Engine, MemoryDisk, Purpose};
 
 /// The engine that holds the Raft log.
 const LOG: &str = "raft";
-/// The file that begins with the name of the engine that holds the state.
+/// The file that names the engine that holds the state.
 const CURRENT: &str = "state.current";
 const VOTE: &[u8] = b"vote";
 const PURGED: &[u8] = b"purged";
@@ -124,8 +124,7 @@ impl Disk for SimDisk {
     fn replace(&self, file: &str, content: &[u8]) -> io::Result<()> {
         self.inner.memory.replace(file, content)?;
         if file == CURRENT {
-            let content = String::from_utf8_lossy(content);
-            let position = content.split(' ').next().and_then(|name| self.inner.positions.lock().get(name).cloned());
+            let position = self.inner.positions.lock().get(named(content)).cloned();
             if let Some(meta) = position.filter(|meta| meta.last.is_some()) {
                 self.inner.tower.see(&Event::Installed { member: self.inner.member, meta });
             }
@@ -142,6 +141,11 @@ struct SimEngine {
     name: String,
     engine: Arc<dyn Engine>,
     disk: Arc<Inner>,
+}
+
+/// The name in the file that names the current engine; its checksum follows it.
+fn named(content: &[u8]) -> &str {
+    std::str::from_utf8(content).ok().and_then(|content| content.split(' ').next()).unwrap_or_default()
 }
 
 fn term_of(row: Bytes) -> Option<u64> {
@@ -198,7 +202,7 @@ impl SimEngine {
         let meta = peer::SnapshotMeta::decode(meta.value.clone()?).ok()?;
         self.disk.positions.lock().insert(self.name.clone(), meta.clone());
         let current = self.disk.memory.read(CURRENT).ok().flatten()?;
-        if current != self.name.as_bytes() || meta.last.is_none() {
+        if named(&current) != self.name || meta.last.is_none() {
             return None;
         }
         let revision = changes.iter().find(|change| change.table == Table::META && change.key.as_ref() == b"revision");
