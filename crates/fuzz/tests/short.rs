@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tricorn_fuzz::{TARGETS, Target, play};
 
-const INPUTS: u64 = 4_000;
-const TIME: Duration = Duration::from_secs(4);
+const INPUTS: u64 = 40_000;
+const TIME: Duration = Duration::from_secs(2);
 
 #[test]
 fn every_reader_answers_whatever_it_is_given() {
