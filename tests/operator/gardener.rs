@@ -155,14 +155,17 @@ impl Operator {
         let mut candidate = Candidate::new(&self.client, self.name);
         let gardens: Api<Garden> = Api::all(self.client.clone());
         let children: Api<ConfigMap> = Api::all(self.client.clone());
+        let name = self.name;
         loop {
             candidate.elected().await;
             let work = Controller::new(gardens.clone(), watcher::Config::default())
                 .owns(children.clone(), watcher::Config::default().labels(LABEL))
                 .run(Self::reconcile, |_, _, _| Action::requeue(AGAIN), self.clone())
-                .for_each(|done| {
+                .for_each(|done| async move {
                     // Shown of a test that fails.
-                    std::future::ready(done.err().iter().for_each(|error| eprintln!("{}: {error}", self.name)))
+                    if let Err(error) = done {
+                        eprintln!("{name}: {error}");
+                    }
                 });
             tokio::select! {
                 () = work => return,

@@ -11,10 +11,10 @@ use kube::{Api, Client, ResourceExt};
 use super::MANAGER;
 
 /// Who has not renewed the lease for so long has lost it.
-const LEASE: Duration = Duration::from_secs(4);
+const LEASE: Duration = Duration::from_secs(8);
 const RENEW: Duration = Duration::from_millis(500);
 /// An answer about the lease that takes longer is none.
-const ANSWER: Duration = Duration::from_secs(1);
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// One of those who want the lease.
 pub struct Candidate {

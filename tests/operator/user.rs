@@ -15,7 +15,7 @@ use super::gardener::{FINALIZER, Garden, LABEL, VERSION, child};
 use super::{MANAGER, SOON};
 
 /// An answer that takes longer is none.
-const ANSWER: Duration = Duration::from_secs(1);
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// The user's side of the test.
 pub struct User {

@@ -130,8 +130,7 @@ mod tests {
     }
 
     fn rejected_with(target: &mut Value, patch: &Value) -> String {
-        let status = serde_json::to_value(json_patch(target, patch).unwrap_err()).unwrap();
-        status["details"]["causes"][0]["message"].as_str().unwrap().to_owned()
+        json_patch(target, patch).unwrap_err().details().unwrap().causes[0].message.clone()
     }
 
     pub(crate) fn any_json() -> impl Strategy<Value = Value> {
