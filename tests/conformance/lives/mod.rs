@@ -8,6 +8,7 @@ pub mod custom;
 mod deletions;
 mod described;
 mod events;
+mod flow;
 pub mod forgotten;
 mod immutable;
 mod namespaces;
@@ -56,7 +57,9 @@ pub fn all(api: &Api) -> Vec<(&'static str, LocalBoxFuture<'_, Case>)> {
         "finalizers" => deletions::finalizers,
         "namespaces" => namespaces::life,
         "what is in a namespace that goes" => namespaces::contents,
+        "flow schemas" => flow::life,
         "resource quotas" => quotas::quota,
+        "quotas of all sorts" => quotas::sorts,
         "limit ranges" => quotas::limits,
         "events" => events::life,
         "immutable data" => immutable::life,
