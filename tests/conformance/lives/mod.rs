@@ -20,6 +20,7 @@ mod tables;
 mod tokens;
 mod validation;
 mod versions;
+mod workloads;
 
 use futures::future::LocalBoxFuture;
 use serde_json::{Value, json};
@@ -67,6 +68,7 @@ pub fn all(api: &Api) -> Vec<(&'static str, LocalBoxFuture<'_, Case>)> {
         "certificate signing requests" => requests::life,
         "services" => services::life,
         "endpoint slices" => services::slices,
+        "stateful sets" => workloads::stateful,
         "disruption budgets" => budgets::life,
         "priority classes" => classes::priority,
         "runtime classes" => classes::runtime,

@@ -81,13 +81,16 @@ pub async fn sorts(api: &Api, case: &Case) {
     };
     // What was there before its quota is counted too.
     let mut sized = pod("sized", json!({}));
-    sized["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "100m", "example.com/device": "2"}, "limits": {"memory": "1Gi", "example.com/device": "2"}});
+    sized["spec"]["containers"][0]["resources"] =
+        json!({"requests": {"cpu": "100m", "example.com/device": "2"}, "limits": {"memory": "1Gi", "example.com/device": "2"}});
     sized["spec"]["activeDeadlineSeconds"] = json!(3600);
     create(api, case, &pods, &sized).await;
     create(api, case, &pods, &pod("idle", json!({}))).await;
     let ports = json!([{"name": "a", "port": 1}, {"name": "b", "port": 2}]);
-    create(api, case, &core(&name, "services"), &json!({"metadata": {"name": "s"}, "spec": {"type": "LoadBalancer", "ports": ports}})).await;
-    let claim = |class: &str| json!({"accessModes": ["ReadWriteOnce"], "storageClassName": class, "resources": {"requests": {"storage": "1Gi"}}});
+    create(api, case, &core(&name, "services"), &json!({"metadata": {"name": "s"}, "spec": {"type": "LoadBalancer", "ports": ports}}))
+        .await;
+    let claim =
+        |class: &str| json!({"accessModes": ["ReadWriteOnce"], "storageClassName": class, "resources": {"requests": {"storage": "1Gi"}}});
     for class in ["gold", "tin"] {
         create(api, case, &core(&name, "persistentvolumeclaims"), &json!({"metadata": {"name": class}, "spec": claim(class)})).await;
     }
@@ -120,7 +123,8 @@ pub async fn sorts(api: &Api, case: &Case) {
     case.code("it goes", &api.delete(&format!("{deployments}/d")).await, 200);
     used("and counts no more", "computed", cpu).await;
     api.patch(&format!("{pods}/sized/status"), MERGE, &json!({"status": {"phase": "Succeeded"}})).await;
-    let ended = json!({"pods": "1", "requests.cpu": "0", "limits.memory": "0", "requests.example.com/device": "0", "count/deployments.apps": "0"});
+    let ended =
+        json!({"pods": "1", "requests.cpu": "0", "limits.memory": "0", "requests.example.com/device": "0", "count/deployments.apps": "0"});
     used("an ended pod asks for nothing", "computed", ended).await;
 }
 

@@ -173,8 +173,7 @@ fn check(request: &Request<'_>, quota: &Value, wanted: &Amounts) -> Result<Optio
 
 /// `cpu=1,memory=1Gi` of the named ones.
 fn told(amounts: &Amounts, names: &[&str]) -> String {
-    let told: Vec<String> =
-        names.iter().map(|name| format!("{name}={}", amounts.get(*name).copied().unwrap_or(Quantity::ZERO))).collect();
+    let told: Vec<String> = names.iter().map(|name| format!("{name}={}", amounts.get(*name).copied().unwrap_or(Quantity::ZERO))).collect();
     told.join(",")
 }
 
@@ -208,7 +207,8 @@ fn constraints(request: &Request<'_>, hard: &Amounts) -> Result<(), String> {
 /// Whether the pod names resources for all its containers together.
 fn says_what_it_needs(pod: &Value) -> bool {
     let parts = ["/spec/resources/requests", "/spec/resources/limits"];
-    parts.iter().flat_map(|part| amounts(pod.pointer(part))).any(|(name, _)| {
-        matches!(name.as_str(), "cpu" | "memory") || name.starts_with("hugepages-")
-    })
+    parts
+        .iter()
+        .flat_map(|part| amounts(pod.pointer(part)))
+        .any(|(name, _)| matches!(name.as_str(), "cpu" | "memory") || name.starts_with("hugepages-"))
 }

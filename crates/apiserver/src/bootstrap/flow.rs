@@ -111,10 +111,7 @@ fn schemas() -> Vec<Value> {
     let old_leaders = rule(vec![account("*")], vec![resources(&write, &[""], &["endpoints", "configmaps"], false), leases()]);
     let nodes = rule(
         vec![group("system:nodes")],
-        vec![
-            resources(&["*"], &[""], &["nodes", "nodes/status"], true),
-            resources(&["*"], &["coordination.k8s.io"], &["leases"], false),
-        ],
+        vec![resources(&["*"], &[""], &["nodes", "nodes/status"], true), resources(&["*"], &["coordination.k8s.io"], &["leases"], false)],
     );
     let (by_user, by_namespace) = (Some("ByUser"), Some("ByNamespace"));
     // Name, level, precedence, what tells flows apart, and who asks for what.

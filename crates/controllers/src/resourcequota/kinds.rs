@@ -79,9 +79,9 @@ impl Counted {
 
     /// Ends the watches of what none of the quotas names.
     pub(super) fn keep_only(&self, quotas: &[Arc<ResourceQuota>]) {
-        self.watched.lock().retain(|(group, plural), _| {
-            quotas.iter().any(|quota| plan::resources(quota).contains(&(group.as_str(), plural.as_str())))
-        });
+        self.watched
+            .lock()
+            .retain(|(group, plural), _| quotas.iter().any(|quota| plan::resources(quota).contains(&(group.as_str(), plural.as_str()))));
     }
 
     /// Waits until all watches have ended, after shutdown was asked for.

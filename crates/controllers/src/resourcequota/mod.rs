@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuota, Service};
-use kube::ResourceExt;
 use serde::Serialize;
 use serde_json::Value;
 use tricorn_client::{Change, Key, Kind, Next, Objects, Queue, RequestError, Shared};
@@ -39,7 +38,11 @@ struct Wake {
 
 impl Wake {
     fn namespace(&self, namespace: &str) {
-        for quota in self.quotas.in_namespace(namespace) {
+        self.count(&self.quotas.in_namespace(namespace));
+    }
+
+    fn count(&self, quotas: &[Arc<ResourceQuota>]) {
+        for quota in quotas {
             self.queue.add_after(Key::of(quota.as_ref()), Duration::from_millis(GATHER_MS));
         }
     }
@@ -48,8 +51,10 @@ impl Wake {
     fn on<K: Kind>(&self, objects: &Shared<K>, matters: impl Fn(&K, &K) -> bool + Send + Sync + 'static) {
         let wake = self.clone();
         objects.on_change(move |change| {
-            if !matches!(change, Change::Updated { old, new } if !matters(old, new)) {
-                wake.namespace(&change.latest().namespace().unwrap_or_default());
+            // Most namespaces have no quota, so that is looked at first.
+            let quotas = wake.quotas.in_namespace(change.latest().meta().namespace.as_deref().unwrap_or_default());
+            if !quotas.is_empty() && !matches!(change, Change::Updated { old, new } if !matters(old, new)) {
+                wake.count(&quotas);
             }
         });
     }

@@ -61,7 +61,8 @@ pub(super) fn recount(quota: &ResourceQuota, held: &BTreeMap<(&str, &str), Held>
             Held::Number(_) | Held::Unknown => {}
         }
     }
-    let is_known = |name: &str| counted_in(name).and_then(|resource| held.get(&resource)).is_some_and(|held| !matches!(held, Held::Unknown));
+    let is_known =
+        |name: &str| counted_in(name).and_then(|resource| held.get(&resource)).is_some_and(|held| !matches!(held, Held::Unknown));
     let mut used = BTreeMap::new();
     for name in hard.keys() {
         if is_known(name) {

@@ -21,7 +21,9 @@ pub(super) fn fits(format: &str, text: &str) -> bool {
         "uuid" | "uuid3" | "uuid4" | "uuid5" => is_uuid(format, text),
         "byte" => STANDARD.decode(text).is_ok(),
         "hostname" => names::dns1123_subdomain(&text.to_lowercase()).is_empty(),
-        "email" => text.rsplit_once('@').is_some_and(|(local, host)| !local.is_empty() && !host.is_empty() && !text.contains(char::is_whitespace)),
+        "email" => {
+            text.rsplit_once('@').is_some_and(|(local, host)| !local.is_empty() && !host.is_empty() && !text.contains(char::is_whitespace))
+        }
         "uri" => is_uri(text),
         _ => true,
     }
@@ -31,8 +33,30 @@ pub(super) fn fits(format: &str, text: &str) -> bool {
 fn is_duration(text: &str) -> bool {
     const UNITS: [&str; 8] = ["ns", "us", "\u{b5}s", "\u{3bc}s", "ms", "s", "m", "h"];
     const WORDS: [&str; 24] = [
-        "w", "wk", "wks", "week", "weeks", "d", "day", "days", "hr", "hrs", "hour", "hours", "min", "mins", "minute", "minutes", "sec", "secs",
-        "second", "seconds", "milli", "millis", "millisecond", "milliseconds",
+        "w",
+        "wk",
+        "wks",
+        "week",
+        "weeks",
+        "d",
+        "day",
+        "days",
+        "hr",
+        "hrs",
+        "hour",
+        "hours",
+        "min",
+        "mins",
+        "minute",
+        "minutes",
+        "sec",
+        "secs",
+        "second",
+        "seconds",
+        "milli",
+        "millis",
+        "millisecond",
+        "milliseconds",
     ];
     let mut rest = text.trim_start_matches(['+', '-']);
     if rest == "0" {

@@ -107,7 +107,15 @@ impl Rules {
                         self.check(additional, field, &path.key(name), errors);
                     }
                 }
-                least(schema, "minProperties", fields.len(), path, value, |limit| format!("should have at least {limit} properties"), errors);
+                least(
+                    schema,
+                    "minProperties",
+                    fields.len(),
+                    path,
+                    value,
+                    |limit| format!("should have at least {limit} properties"),
+                    errors,
+                );
                 if let Some(max) = most(schema, "maxProperties", fields.len()) {
                     errors.push(FieldError::too_many(path, fields.len(), max));
                 }
@@ -313,7 +321,11 @@ mod tests {
     fn each_rule_is_told_in_its_words() {
         for (schema, value, expected) in [
             (json!({"type": "integer"}), json!("x"), "spec: Invalid value: \"string\": spec in body must be of type integer: \"string\""),
-            (json!({"x-kubernetes-int-or-string": true}), json!(true), "spec: Invalid value: \"boolean\": spec in body must be of type integer,string: \"boolean\""),
+            (
+                json!({"x-kubernetes-int-or-string": true}),
+                json!(true),
+                "spec: Invalid value: \"boolean\": spec in body must be of type integer,string: \"boolean\"",
+            ),
             (json!({"enum": ["a", "b"]}), json!("c"), "spec: Unsupported value: \"c\": supported values: \"a\", \"b\""),
             (json!({"required": ["a"]}), json!({}), "spec.a: Required value"),
             (json!({"pattern": "^a+$"}), json!("b"), "spec: Invalid value: \"b\": spec in body should match '^a+$'"),
@@ -326,12 +338,24 @@ mod tests {
             (json!({"minimum": 1, "exclusiveMinimum": true}), json!(1), "spec: Invalid value: 1: spec in body should be greater than 1"),
             (json!({"maximum": 1}), json!(2), "spec: Invalid value: 2: spec in body should be less than or equal to 1"),
             (json!({"multipleOf": 5}), json!(7), "spec: Invalid value: 7: spec in body should be a multiple of 5"),
-            (json!({"anyOf": [{"minimum": 5}, {"maximum": 1}]}), json!(3), "spec: Invalid value: 3: \"spec\" must validate at least one schema (anyOf)"),
-            (json!({"oneOf": [{"minimum": 1}, {"maximum": 5}]}), json!(3), "spec: Invalid value: 3: \"spec\" must validate one and only one schema (oneOf). Found 2 valid alternatives"),
+            (
+                json!({"anyOf": [{"minimum": 5}, {"maximum": 1}]}),
+                json!(3),
+                "spec: Invalid value: 3: \"spec\" must validate at least one schema (anyOf)",
+            ),
+            (
+                json!({"oneOf": [{"minimum": 1}, {"maximum": 5}]}),
+                json!(3),
+                "spec: Invalid value: 3: \"spec\" must validate one and only one schema (oneOf). Found 2 valid alternatives",
+            ),
             (json!({"allOf": [{"minimum": 5}]}), json!(3), "spec: Invalid value: 3: \"spec\" must validate all the schemas (allOf)"),
             (json!({"not": {"enum": [3]}}), json!(3), "spec: Invalid value: 3: \"spec\" must not validate the schema (not)"),
             (json!({"x-kubernetes-list-type": "set"}), json!(["a", "a"]), "spec[1]: Duplicate value: \"a\""),
-            (json!({"items": {"type": "string"}}), json!([null]), "spec[0]: Invalid value: \"null\": spec[0] in body must be of type string: \"null\""),
+            (
+                json!({"items": {"type": "string"}}),
+                json!([null]),
+                "spec[0]: Invalid value: \"null\": spec[0] in body must be of type string: \"null\"",
+            ),
         ] {
             let found = said(schema.clone(), value);
             assert!(found.iter().any(|text| text.starts_with(expected)), "{schema}\nexpected: {expected}\n{found:#?}");

@@ -44,7 +44,9 @@ pub(crate) fn cidr(text: &str) -> Vec<String> {
         Some((_, bits)) if text.rsplit('/').next() != Some(bits.to_string().as_str()) => ZEROS_IN_BLOCK,
         Some((first, bits)) if !is_first(first, bits) => "must not have bits set beyond the prefix length",
         Some(_) => return Vec::new(),
-        None if text.split_once('/').is_some_and(|(first, bits)| block(&format!("{}/{bits}", without_zeros(first))).is_some()) => ZEROS_IN_BLOCK,
+        None if text.split_once('/').is_some_and(|(first, bits)| block(&format!("{}/{bits}", without_zeros(first))).is_some()) => {
+            ZEROS_IN_BLOCK
+        }
         None => "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
     };
     vec![wrong.to_owned()]

@@ -10,7 +10,8 @@ pub use amounts::{Amounts, add, amounts, pod_total};
 pub use scope::matches;
 
 /// Core resources that have a quota name without the `count/` prefix.
-const PLAIN: [&str; 7] = ["configmaps", "persistentvolumeclaims", "pods", "replicationcontrollers", "resourcequotas", "secrets", "services"];
+const PLAIN: [&str; 7] =
+    ["configmaps", "persistentvolumeclaims", "pods", "replicationcontrollers", "resourcequotas", "secrets", "services"];
 
 /// Between the name of a storage class and what of it is limited.
 const OF_CLASS: &str = ".storageclass.storage.k8s.io/";

@@ -216,7 +216,11 @@ fn events_of_both_apis() {
             (json!({}), json!({"series": {"count": 2, "lastObservedTime": "2026-01-01T00:00:01.000000Z"}}), ""),
             (json!({}), json!({"series": {"count": 2}}), "series.lastObservedTime: Required value"),
             (json!({}), json!({"reason": "Retold"}), "reason: Invalid value: \"Retold\": field is immutable"),
-            (json!({}), json!({"reportingComponent": "example.com/d"}), "reportingController: Invalid value: \"example.com/d\": field is immutable"),
+            (
+                json!({}),
+                json!({"reportingComponent": "example.com/d"}),
+                "reportingController: Invalid value: \"example.com/d\": field is immutable",
+            ),
         ],
     );
 }
