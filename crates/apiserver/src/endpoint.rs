@@ -193,7 +193,7 @@ impl Endpoint {
 
     pub(crate) fn validate_create(&self, value: &Value) -> Vec<FieldError> {
         match &self.source {
-            Source::Builtin(_) => tricorn_schema::kinds::validate_create(self.stored_group(), &self.kind, self.namespaced, value),
+            Source::Builtin(_) => tricorn_schema::kinds::validate_create(&self.group, &self.kind, self.namespaced, value),
             Source::Custom(kind) => kind.validate(value),
         }
     }
@@ -202,7 +202,7 @@ impl Endpoint {
         match &self.source {
             Source::Builtin(_) => {
                 let subresource = Some(subresource).filter(|name| !name.is_empty());
-                tricorn_schema::kinds::validate_update(self.stored_group(), &self.kind, new, old, subresource)
+                tricorn_schema::kinds::validate_update(&self.group, &self.kind, new, old, subresource)
             }
             Source::Custom(kind) => kind.validate(new),
         }

@@ -164,7 +164,7 @@ impl Server {
         stamp::create(&mut value, stamp::now());
         endpoint.default(&mut value);
         endpoint.prepare_for_create(&mut value);
-        if (endpoint.group.as_str(), endpoint.kind.as_str()) == ("certificates.k8s.io", "CertificateSigningRequest") {
+        if is_certificate_request(endpoint) {
             stamp::requester(&mut value, &write.context.user);
         }
         let base = if stamp::text(&value, "name").is_empty() { stamp::text(&value, "generateName").to_owned() } else { String::new() };
@@ -260,6 +260,9 @@ impl Server {
         stamp::update(&mut new, old.value());
         endpoint.default(&mut new);
         endpoint.prepare_for_update(&mut new, old.value(), target.subresource);
+        if is_certificate_request(endpoint) && matches!(target.subresource, "status" | "approval") {
+            tricorn_schema::kinds::date_conditions(&mut new, old.value(), stamp::now());
+        }
         if !tracked {
             self.track(target, Some(old.value()), &mut new, parameters);
         }
@@ -317,6 +320,11 @@ impl Server {
         request.dry_run = dry_run;
         request
     }
+}
+
+/// Whether these are requests for certificates, of which the server writes down who makes them and when they were approved.
+fn is_certificate_request(endpoint: &Endpoint) -> bool {
+    (endpoint.group.as_str(), endpoint.kind.as_str()) == ("certificates.k8s.io", "CertificateSigningRequest")
 }
 
 /// Refuses an update that was made for another object, or for an older state of it.

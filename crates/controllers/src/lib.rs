@@ -15,6 +15,7 @@ mod clusterroles;
 mod daemonset;
 mod deployment;
 mod endpointslice;
+mod flowschemas;
 mod garbage;
 mod job;
 mod namespace;
@@ -23,6 +24,7 @@ mod nodelifecycle;
 mod podgc;
 mod protection;
 mod replicas;
+mod resourcequota;
 mod rootca;
 mod serviceaccount;
 mod statefulset;
@@ -59,5 +61,7 @@ async fn run_all(context: Context) {
     all.start("ttl-after-finished", job::ttl::run);
     all.start("clusterrole-aggregation", clusterroles::run);
     all.start("statefulset", statefulset::run);
+    all.start("resourcequota", resourcequota::run);
+    all.start("flowschemas", flowschemas::run);
     all.wait().await;
 }

@@ -24,6 +24,12 @@ const ENCODINGS: usize = 4;
 pub(crate) struct Encodings(OnceLock<Box<[OnceLock<Option<Bytes>>; ENCODINGS]>>);
 
 impl Encodings {
+    /// How many bytes all that have been made have together.
+    pub(crate) fn bytes(&self) -> usize {
+        let places = self.0.get().into_iter().flat_map(|places| places.iter());
+        places.filter_map(|place| place.get()?.as_ref()).map(Bytes::len).sum()
+    }
+
     /// The bytes; whoever comes first makes them while others wait. `make` is called again each time after it failed.
     pub(crate) fn get_or_make<E>(&self, encoding: Encoding, make: impl Fn() -> Result<Bytes, E>) -> Result<Bytes, E> {
         let places = self.0.get_or_init(Box::default);
@@ -61,6 +67,7 @@ mod tests {
         assert_eq!((&first, made.get()), (&second, 1));
         assert_eq!(first.map(|bytes| bytes.as_ptr()), second.map(|bytes| bytes.as_ptr()));
         assert_eq!(encodings.get_or_make(Encoding::Cbor, || Ok::<_, ()>(Bytes::from_static(b"c"))), Ok(Bytes::from_static(b"c")));
+        assert_eq!(encodings.bytes(), 4);
     }
 
     #[test]

@@ -77,6 +77,11 @@ impl Object {
         self.encodings.get_or_make(encoding, || make(&self.value))
     }
 
+    /// How many bytes the object has in all encodings that have been made of it, JSON among them.
+    pub(crate) fn bytes(&self) -> usize {
+        self.body.len() + self.encodings.bytes()
+    }
+
     /// metadata.namespace; empty for cluster-wide objects.
     pub fn namespace(&self) -> &str {
         self.value["metadata"]["namespace"].as_str().unwrap_or_default()

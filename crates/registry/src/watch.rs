@@ -19,8 +19,15 @@ pub struct WatchEvent {
     pub kind: ChangeKind,
     /// The object to show.
     pub object: Arc<Object>,
-    /// The event as one line, shared by all watchers that see the same.
-    pub line: Bytes,
+    /// The change that this tells as it happened.
+    change: Option<Arc<Change>>,
+}
+
+impl WatchEvent {
+    /// The event as one line of JSON. Of a change that is told as it happened, it is made once and shared by all watchers who ask for it.
+    pub fn line(&self) -> Bytes {
+        self.change.as_ref().map_or_else(|| crate::cache::line(self.kind, self.object.body()), |change| change.line())
+    }
 }
 
 /// What a watcher is told at once.
@@ -113,7 +120,8 @@ impl Watch {
 
 /// What a watcher that only sees objects which match is told of a change.
 fn seen_through(change: &Arc<Change>, predicate: &Predicate) -> Option<WatchEvent> {
-    let whole = || WatchEvent { kind: change.kind, object: change.object.clone(), line: change.line() };
+    let whole = || WatchEvent { kind: change.kind, object: change.object.clone(), change: Some(change.clone()) };
+    let seen_as = |kind: ChangeKind, object: Arc<Object>| WatchEvent { kind, object, change: None };
     let after = change.kind != ChangeKind::Deleted && predicate.matches(&change.object);
     let before = change.previous.as_ref().is_some_and(|previous| predicate.matches(previous));
     match (before, after) {
@@ -121,14 +129,10 @@ fn seen_through(change: &Arc<Change>, predicate: &Predicate) -> Option<WatchEven
         (true, true) => Some(whole()),
         (false, true) if change.kind == ChangeKind::Added => Some(whole()),
         (true, false) if change.kind == ChangeKind::Deleted => Some(whole()),
-        (false, true) => {
-            let line = crate::cache::line(ChangeKind::Added, change.object.body());
-            Some(WatchEvent { kind: ChangeKind::Added, object: change.object.clone(), line })
-        }
+        (false, true) => Some(seen_as(ChangeKind::Added, change.object.clone())),
         (true, false) => {
-            let last = Arc::new(change.previous.as_ref()?.at(change.revision).ok()?);
-            let line = crate::cache::line(ChangeKind::Deleted, last.body());
-            Some(WatchEvent { kind: ChangeKind::Deleted, object: last, line })
+            let last = change.previous.as_ref()?.at(change.revision).ok()?;
+            Some(seen_as(ChangeKind::Deleted, Arc::new(last)))
         }
     }
 }

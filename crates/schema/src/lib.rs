@@ -4,6 +4,7 @@
 
 pub mod catalog;
 pub mod columns;
+pub mod custom;
 pub mod defaults;
 pub mod discovery;
 pub mod fields;
@@ -14,6 +15,7 @@ pub mod openapi;
 pub mod openapi_proto;
 pub mod protobuf;
 pub mod structure;
+pub mod usage;
 
 pub use catalog::{Catalog, Resource, Subresource, catalog, definition_name, definitions};
 pub use node::{Definitions, Kind, ListType, MapType, Node, PatchStrategies};

@@ -20,7 +20,8 @@ pub async fn discovery(api: &Api, case: &Case) {
         let one = api.get(&format!("/apis/{name}")).await;
         case.equal(&format!("{name} alone"), (one.text("/kind"), &one.body["preferredVersion"]), ("APIGroup", &group["preferredVersion"]));
     }
-    for kind in discovery::kinds(api).await {
+    // The kind of another life comes and goes while this one looks.
+    for kind in discovery::kinds(api).await.into_iter().filter(|kind| kind.plural != "passers") {
         let path = kind.everywhere();
         let (path, _) = path.rsplit_once('/').unwrap_or_default();
         let legacy = api.get(path).await;

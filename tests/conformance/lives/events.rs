@@ -42,10 +42,23 @@ pub async fn life(api: &Api, case: &Case) {
     }
     let answer = api.get(&format!("{new}?fieldSelector=regarding.name%3Dp,type%3DWarning")).await;
     case.equal("fields of a new event", (answer.code, answer.names()), (200, vec!["b".to_owned()]));
-    let mut elsewhere = event;
-    elsewhere["metadata"]["name"] = json!("d");
-    elsewhere["regarding"]["namespace"] = json!("default");
-    case.code("an event of another namespace", &api.post(&new, &elsewhere).await, 422);
+    let elsewhere = json!({"metadata": {"name": "d"}, "involvedObject": {"kind": "Pod", "namespace": "default", "name": "p"}});
+    let refused = api.post(&old, &elsewhere).await;
+    case.refused("an event of another namespace", &refused, 422, "Invalid", "does not match event.namespace");
+    for (what, change) in [
+        ("a new event needs an action", json!({"action": ""})),
+        ("a new event needs somebody who saw it", json!({"reportingController": ""})),
+        ("a new event is of one of two types", json!({"type": "Strange"})),
+        ("a new event leaves old fields out", json!({"deprecatedCount": 3})),
+        ("a series has more than one", json!({"series": {"count": 1, "lastObservedTime": "2026-01-02T03:05:05.000001Z"}})),
+    ] {
+        let mut wrong = event.clone();
+        wrong["metadata"]["name"] = json!("e");
+        change.as_object().unwrap().iter().for_each(|(key, value)| wrong[key] = value.clone());
+        case.code(what, &api.post(&format!("{new}?dryRun=All"), &wrong).await, 422);
+    }
+    let recounted = api.patch(&format!("{old}/a"), MERGE, &json!({"count": 4, "reason": "Retold"})).await;
+    case.equal("an old event may change", (recounted.code, recounted.body["count"].as_i64()), (200, Some(4)));
     api.delete(&format!("{new}?fieldSelector=reason%3DSeen")).await;
     case.equal("some are deleted", api.get(&old).await.names(), vec!["a".to_owned()]);
 }

@@ -8,6 +8,7 @@ pub mod custom;
 mod deletions;
 mod described;
 mod events;
+mod flow;
 pub mod forgotten;
 mod immutable;
 mod namespaces;
@@ -19,6 +20,7 @@ mod tables;
 mod tokens;
 mod validation;
 mod versions;
+mod workloads;
 
 use futures::future::LocalBoxFuture;
 use serde_json::{Value, json};
@@ -56,7 +58,9 @@ pub fn all(api: &Api) -> Vec<(&'static str, LocalBoxFuture<'_, Case>)> {
         "finalizers" => deletions::finalizers,
         "namespaces" => namespaces::life,
         "what is in a namespace that goes" => namespaces::contents,
+        "flow schemas" => flow::life,
         "resource quotas" => quotas::quota,
+        "quotas of all sorts" => quotas::sorts,
         "limit ranges" => quotas::limits,
         "events" => events::life,
         "immutable data" => immutable::life,
@@ -64,6 +68,7 @@ pub fn all(api: &Api) -> Vec<(&'static str, LocalBoxFuture<'_, Case>)> {
         "certificate signing requests" => requests::life,
         "services" => services::life,
         "endpoint slices" => services::slices,
+        "stateful sets" => workloads::stateful,
         "disruption budgets" => budgets::life,
         "priority classes" => classes::priority,
         "runtime classes" => classes::runtime,

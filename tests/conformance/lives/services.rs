@@ -43,6 +43,14 @@ pub async fn life(api: &Api, case: &Case) {
         &api.patch(&format!("{all}/a"), MERGE, &json!({"spec": {"clusterIP": "10.43.77.77", "clusterIPs": ["10.43.77.77"]}})).await,
         422,
     );
+    let octal = api.post(&all, &service("b", json!({"externalIPs": ["010.0.0.1"]}))).await;
+    case.refused(
+        "an address that is read in two ways",
+        &octal,
+        422,
+        "Invalid",
+        "spec.externalIPs[0]: Invalid value: \"010.0.0.1\": must not have leading 0s",
+    );
     let chosen = create(api, case, &all, &service("chosen", json!({"clusterIP": "10.43.77.7"}))).await;
     case.equal("an address of one's choice", chosen.text("/spec/clusterIP"), "10.43.77.7");
 

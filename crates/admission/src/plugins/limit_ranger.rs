@@ -1,10 +1,9 @@
 //! LimitRanger: containers get a namespace's default requests and limits, and stay within its bounds.
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
 use serde_json::{Map, Value};
-use tricorn_meta::{Quantity, Status};
+use tricorn_meta::Status;
+use tricorn_schema::usage::{Amounts, amounts, pod_total};
 
 use crate::{Objects, Operation, Plugin, Request};
 
@@ -12,27 +11,6 @@ const ANNOTATION: &str = "kubernetes.io/limit-ranger";
 
 /// See the module.
 pub struct LimitRanger;
-
-pub(super) type Amounts = BTreeMap<String, Quantity>;
-
-pub(super) fn amounts(list: Option<&Value>) -> Amounts {
-    let entries = list.and_then(Value::as_object).into_iter().flatten();
-    entries.filter_map(|(name, amount)| Some((name.clone(), quantity(amount)?))).collect()
-}
-
-/// An amount as manifests have it: a text or a number.
-fn quantity(amount: &Value) -> Option<Quantity> {
-    match amount {
-        Value::String(text) => text.parse().ok(),
-        Value::Number(number) => number.to_string().parse().ok(),
-        _ => None,
-    }
-}
-
-/// A number of things.
-pub(super) fn count(things: usize) -> Quantity {
-    things.to_string().parse().unwrap_or_else(|_| Quantity::from_bytes(i64::try_from(things).unwrap_or(i64::MAX)))
-}
 
 fn is_pod(request: &Request<'_>) -> bool {
     request.is("", "pods", "")
@@ -168,46 +146,6 @@ fn fill_in(container: &mut Value, part: &str, defaults: &Map<String, Value>) -> 
     }
     set.sort();
     set
-}
-
-/// What the pod as a whole asks for: its containers together, or its largest init container if that is more.
-pub(super) fn pod_total(pod: &Value, part: &str) -> Amounts {
-    let list = |path: &str| pod.pointer(path).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let of = |container: &Value| amounts(container.pointer(&format!("/resources/{part}")));
-    let add = |into: &mut Amounts, more: &Amounts| {
-        for (name, amount) in more {
-            let sum = into.get(name).map_or(*amount, |have| *have + *amount);
-            into.insert(name.clone(), sum);
-        }
-    };
-    let raise = |into: &mut Amounts, to: &Amounts| {
-        for (name, amount) in to {
-            if into.get(name).is_none_or(|have| have < amount) {
-                into.insert(name.clone(), *amount);
-            }
-        }
-    };
-    let mut total = Amounts::new();
-    list("/spec/containers").iter().for_each(|c| add(&mut total, &of(c)));
-    // Init containers run one after another, next to those sidecars that have been started before.
-    let (mut sidecars, mut peak) = (Amounts::new(), Amounts::new());
-    for container in list("/spec/initContainers") {
-        let mut now = of(container);
-        if container.get("restartPolicy").and_then(Value::as_str) == Some("Always") {
-            add(&mut total, &now);
-            add(&mut sidecars, &now);
-            now = sidecars.clone();
-        } else {
-            add(&mut now, &sidecars);
-        }
-        raise(&mut peak, &now);
-    }
-    raise(&mut total, &peak);
-    for (name, amount) in amounts(pod.pointer(&format!("/spec/resources/{part}"))) {
-        total.insert(name, amount);
-    }
-    add(&mut total, &amounts(pod.pointer("/spec/overhead")));
-    total
 }
 
 fn check(item: &Value, requests: &Amounts, limits: &Amounts, errors: &mut Vec<String>) {

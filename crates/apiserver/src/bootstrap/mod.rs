@@ -1,7 +1,8 @@
-//! What every cluster has from its start: namespaces, roles, priority classes, the Service `kubernetes` with all servers behind it. Every server
+//! What every cluster has from its start: namespaces, roles, priority classes, flow schemas, the Service `kubernetes` with all servers behind it. Every server
 //! makes what is missing; making it twice does no harm.
 
 mod endpoints;
+mod flow;
 mod objects;
 
 use crate::allocate;
@@ -77,14 +78,10 @@ async fn make(server: &Server, context: &Context, wanted: &Value) -> Result<(), 
     let write = Write::new(context, target, &parameters);
     match server.registry.read(&endpoint.stored, &namespace, &name).await {
         Ok(existing) => {
-            let Some(_) = tricorn_authz::reconcile(existing.value(), wanted).filter(|_| kind.group == "rbac.authorization.k8s.io") else {
+            if updated(existing.value(), wanted).is_none() {
                 return Ok(());
-            };
-            let make = |old: &Object| {
-                let next = tricorn_authz::reconcile(old.value(), wanted);
-                Ok(next.filter(|next| next["roleRef"] == old.value()["roleRef"]))
-            };
-            server.update_object(write, make).await.map(|_| ())
+            }
+            server.update_object(write, |old: &Object| Ok(updated(old.value(), wanted))).await.map(|_| ())
         }
         Err(refusal) if refusal.is_not_found() => match server.create_object(write, wanted.clone()).await {
             Err(refusal) if !refusal.is_already_exists() => Err(refusal),
@@ -92,4 +89,14 @@ async fn make(server: &Server, context: &Context, wanted: &Value) -> Result<(), 
         },
         Err(refusal) => Err(refusal),
     }
+}
+
+/// The object that is there with what it lacks; `None` if it lacks nothing, or is left as it is.
+fn updated(existing: &Value, wanted: &Value) -> Option<Value> {
+    if flow::is_ours(wanted) {
+        return flow::update(existing, wanted);
+    }
+    let is_role = GroupVersionKind::of(wanted).group == "rbac.authorization.k8s.io";
+    let next = tricorn_authz::reconcile(existing, wanted).filter(|_| is_role)?;
+    Some(next).filter(|next| next["roleRef"] == existing["roleRef"])
 }

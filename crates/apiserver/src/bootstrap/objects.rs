@@ -1,5 +1,6 @@
 //! The objects that every cluster has from its start, but for endpoints.
 
+use super::flow;
 use crate::server::Server;
 use serde_json::{Value, json};
 
@@ -23,6 +24,7 @@ pub(super) fn all(server: &Server) -> Vec<Value> {
             "value": value, "globalDefault": false, "description": what, "preemptionPolicy": "PreemptLowerPriority",
         }));
     }
+    all.extend(flow::all());
     let config = &server.config;
     all.push(json!({
         "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "kubernetes"},

@@ -1,10 +1,11 @@
 //! One version of one custom kind.
 
-use super::{check, columns};
+use super::columns;
 use crate::endpoint::{Endpoint, ScalePaths};
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, LazyLock};
 use tricorn_meta::{FieldError, GroupVersionKind, Timestamp};
+use tricorn_schema::custom::{self, Rules};
 use tricorn_schema::{Definitions, Node, Resource, Subresource, openapi};
 
 const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
@@ -27,7 +28,7 @@ pub(crate) struct CustomKind {
     kind: String,
     namespaced: bool,
     /// The schema as the definition has it.
-    schema: Value,
+    rules: Rules,
     /// The whole type, for OpenAPI.
     pub definition: Value,
 }
@@ -41,12 +42,12 @@ impl CustomKind {
     }
 
     pub(crate) fn default(&self, value: &mut Value) {
-        check::default(&self.schema, value);
+        custom::default(self.rules.schema(), value);
     }
 
     pub(crate) fn validate(&self, value: &Value) -> Vec<FieldError> {
         let mut errors = tricorn_schema::kinds::validate_create(&self.group, &self.kind, self.namespaced, value);
-        check::validate(&self.schema, value, &mut errors);
+        self.rules.check_object(value, &mut errors);
         errors
     }
 
@@ -145,7 +146,7 @@ fn custom_kind(version: &Value, resource: &Resource, names: &Value, name: String
         group: resource.group.clone(),
         kind: resource.kind.clone(),
         namespaced: resource.namespaced,
-        schema,
+        rules: Rules::new(schema),
         definition,
     }
 }

@@ -1,6 +1,5 @@
 //! Custom resources: CustomResourceDefinitions become endpoints, and say so in their status.
 
-mod check;
 mod columns;
 mod kind;
 mod lifecycle;

@@ -54,11 +54,11 @@ pub(crate) fn confined(subresource: &str, new: &Value, old: &Value) -> Option<Va
     let mut result = old.clone();
     match subresource {
         "finalize" => result["spec"]["finalizers"] = new["spec"].get("finalizers").cloned().unwrap_or_else(|| json!([])),
-        "approval" => {
-            if let Some(conditions) = new["status"].get("conditions") {
-                result["status"]["conditions"] = conditions.clone();
-            }
-        }
+        // To leave a condition out is to take it off, which is for the kind's rules to refuse.
+        "approval" => match new["status"].get("conditions") {
+            Some(conditions) => result["status"]["conditions"] = conditions.clone(),
+            None => drop(result["status"].as_object_mut().and_then(|status| status.shift_remove("conditions"))),
+        },
         "ephemeralcontainers" => {
             result["spec"]["ephemeralContainers"] = new["spec"].get("ephemeralContainers").cloned().unwrap_or_else(|| json!([]))
         }

@@ -50,8 +50,9 @@ impl Change {
         self.line.get_or_init(|| line(self.kind, self.object.body())).clone()
     }
 
+    /// How many bytes are kept of the change: the object in the encodings that have been asked for, and the line, once somebody has.
     pub(crate) fn bytes(&self) -> usize {
-        self.object.body().len()
+        self.object.bytes() + self.line.get().map_or(0, Bytes::len)
     }
 }
 

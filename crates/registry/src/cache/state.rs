@@ -11,18 +11,27 @@ use std::sync::Arc;
 
 /// The ring keeps at most this many changes.
 const RING_CHANGES: usize = 8192;
-/// The ring keeps at most about this many bytes of serialized objects, but never fewer changes than `RING_FLOOR`.
+/// The ring keeps at most about this many bytes of serialized objects, in all encodings, but never fewer changes than `RING_FLOOR`.
 const RING_BYTES: usize = 32 << 20;
 const RING_FLOOR: usize = 64;
 
 /// The place of a watcher: the number of the next change that it has not seen. Numbers only grow and survive a refill.
 pub(crate) type Position = u64;
 
+/// A change in the ring, and how many bytes of it have been counted.
+#[derive(Debug)]
+struct Entry {
+    change: Arc<Change>,
+    bytes: usize,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct State {
     objects: BTreeMap<Arc<str>, Arc<Object>>,
-    ring: VecDeque<Arc<Change>>,
+    ring: VecDeque<Entry>,
     ring_bytes: usize,
+    /// The change that is measured again next, by its place in the ring.
+    measured: usize,
     /// The number of the ring's first change.
     first: Position,
     /// The ring holds every change after this revision.
@@ -98,15 +107,33 @@ impl State {
     }
 
     fn remember(&mut self, change: Arc<Change>) {
-        self.ring_bytes += change.bytes();
-        self.ring.push_back(change);
+        let bytes = change.bytes();
+        self.ring_bytes += bytes;
+        self.ring.push_back(Entry { change, bytes });
+        self.measure_again();
         while self.ring.len() > RING_CHANGES || (self.ring_bytes > RING_BYTES && self.ring.len() > RING_FLOOR) {
             if let Some(oldest) = self.ring.pop_front() {
-                self.ring_bytes -= oldest.bytes();
-                self.complete_since = self.complete_since.max(oldest.revision);
+                self.ring_bytes -= oldest.bytes;
+                self.complete_since = self.complete_since.max(oldest.change.revision);
                 self.first += 1;
+                self.measured = self.measured.saturating_sub(1);
             }
         }
+    }
+
+    /// Changes grow while they are in the ring, as watchers ask for lines and encodings: most of them soon, so a change is measured again when it has
+    /// the floor behind it, and some much later, so all are, one each time.
+    fn measure_again(&mut self) {
+        let settled = self.ring.len().checked_sub(RING_FLOOR);
+        self.measured = if self.measured < self.ring.len() { self.measured } else { 0 };
+        for at in settled.into_iter().chain([self.measured]) {
+            if let Some(entry) = self.ring.get_mut(at) {
+                let bytes = entry.change.bytes();
+                self.ring_bytes = self.ring_bytes - entry.bytes + bytes;
+                entry.bytes = bytes;
+            }
+        }
+        self.measured += 1;
     }
 
     /// The place behind the latest change.
@@ -119,13 +146,13 @@ impl State {
         if revision < self.complete_since {
             return None;
         }
-        Some(self.first + self.ring.partition_point(|change| change.revision <= revision) as u64)
+        Some(self.first + self.ring.partition_point(|entry| entry.change.revision <= revision) as u64)
     }
 
     /// Up to `limit` changes from `position` on; `None`: the ring has moved past it.
     pub(crate) fn changes_from(&self, position: Position, limit: usize) -> Option<Vec<Arc<Change>>> {
         let skip = usize::try_from(position.checked_sub(self.first)?).ok()?;
-        Some(self.ring.iter().skip(skip).take(limit).cloned().collect())
+        Some(self.ring.iter().skip(skip).take(limit).map(|entry| entry.change.clone()).collect())
     }
 
     /// The objects under `scope` from `start` on (both whole keys) as they were at `revision`, in key order; `None`: too long ago.
@@ -145,7 +172,7 @@ impl State {
         }
         // Newest first, so that the oldest change after the revision has the last word.
         let mut past: BTreeMap<&Arc<str>, Option<&Arc<Object>>> = BTreeMap::new();
-        for change in self.ring.iter().rev().take_while(|change| change.revision > revision) {
+        for change in self.ring.iter().rev().map(|entry| &entry.change).take_while(|change| change.revision > revision) {
             let key = change.object.key();
             if key.starts_with(scope) && key.as_ref() >= start {
                 past.insert(key, change.previous.as_ref());
@@ -213,6 +240,31 @@ mod tests {
         assert!(state.changes_from(at, 10).is_none());
         assert!(state.position_after(8).is_some());
         assert!(state.position_after(7).is_none());
+    }
+
+    #[test]
+    fn what_watchers_ask_for_takes_its_room_in_the_ring() {
+        const CHANGES: usize = 400;
+        let large = bytes::Bytes::from(vec![0; RING_BYTES / 100]);
+        let mut state = State::default();
+        state.fill(1, Vec::new());
+        for revision in 2..(2 + CHANGES as i64) {
+            let object = object("a", revision);
+            state.put(object.clone());
+            // A watcher that follows closely.
+            object.encoded(crate::Encoding::Protobuf, |_| Ok::<_, ()>(large.clone())).unwrap();
+        }
+        assert!(state.ring.len() <= 100 + RING_FLOOR, "{} changes are kept", state.ring.len());
+        assert!(state.ring.len() >= RING_FLOOR);
+        // One that comes late, and asks for another encoding of all.
+        for entry in &state.ring {
+            entry.change.object.encoded(crate::Encoding::Cbor, |_| Ok::<_, ()>(large.clone())).unwrap();
+        }
+        for revision in 1000..1200 {
+            state.put(object("b", revision));
+        }
+        let held: usize = state.ring.iter().map(|entry| entry.change.bytes()).sum();
+        assert!(held <= RING_BYTES && state.ring_bytes >= held, "{held} bytes are held, {} counted", state.ring_bytes);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use tricorn_meta::{FieldError, names};
+use serde_json::Value;
+use tricorn_meta::{FieldError, Timestamp, names};
 
 use super::check::{At, Errors};
 
@@ -99,6 +100,24 @@ fn conditions(list: &At<'_>, errors: &mut Errors) {
             kind.invalid("Approved and Denied conditions are mutually exclusive", errors);
         }
         kind.unique(&mut seen, errors);
+    }
+}
+
+/// Writes down when conditions came about, where the writer has not said so. One that says what it said before has not come about anew.
+pub fn date_conditions(request: &mut Value, before: &Value, now: Timestamp) {
+    let known = before.pointer("/status/conditions").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let conditions = request.pointer_mut("/status/conditions").and_then(Value::as_array_mut);
+    for condition in conditions.into_iter().flatten().filter_map(Value::as_object_mut) {
+        let is_dated = |time: Option<&Value>| time.and_then(Value::as_str).is_some_and(|time| !time.is_empty());
+        if !is_dated(condition.get("lastUpdateTime")) {
+            condition.insert("lastUpdateTime".to_owned(), now.rfc3339().into());
+        }
+        if !is_dated(condition.get("lastTransitionTime")) {
+            let is_same = |old: &&Value| ["type", "status"].iter().all(|key| old.get(key) == condition.get(*key));
+            let since = known.iter().find(is_same).and_then(|old| old.get("lastTransitionTime")).filter(|time| is_dated(Some(time)));
+            let since = since.cloned().unwrap_or_else(|| now.rfc3339().into());
+            condition.insert("lastTransitionTime".to_owned(), since);
+        }
     }
 }
 

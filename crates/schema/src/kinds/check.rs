@@ -1,7 +1,5 @@
 //! The tools that the rules of kinds are written with: a cursor that knows its path, and the list of complaints.
 
-use std::net::IpAddr;
-
 use serde_json::{Map, Value};
 use tricorn_meta::{FieldError, FieldPath, Quantity, names};
 
@@ -283,66 +281,6 @@ pub(crate) fn not_negative_int_or_percent(at: &At<'_>, errors: &mut Errors) {
         _ => at.not_negative(errors),
     }
 }
-
-/// The rule of addresses.
-pub(crate) fn ip(text: &str) -> Vec<String> {
-    if address(text).is_some() { Vec::new() } else { vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".to_owned()] }
-}
-
-/// The address that a text is.
-pub(crate) fn address(text: &str) -> Option<IpAddr> {
-    text.parse().ok()
-}
-
-/// The rule of blocks of addresses.
-pub(crate) fn cidr(text: &str) -> Vec<String> {
-    if block(text).is_some() { Vec::new() } else { vec!["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)".to_owned()] }
-}
-
-/// The block that a text is: an address, and how many of its bits all in the block share.
-pub(crate) fn block(text: &str) -> Option<(IpAddr, u8)> {
-    let (first, bits) = text.split_once('/')?;
-    let first: IpAddr = first.parse().ok()?;
-    let bits = Some(bits).filter(|b| b.bytes().all(|b| b.is_ascii_digit()))?.parse::<u8>().ok()?;
-    let most = if first.is_ipv4() { 32 } else { 128 };
-    (bits <= most).then_some((first, bits))
-}
-
-/// Several addresses (or blocks of them) of one object: at most one a family, none twice.
-pub(crate) fn one_a_family(list: &At<'_>, what: &str, shown: impl Fn(&At<'_>) -> Value, text: fn(&Value) -> &str, errors: &mut Errors) {
-    if list.len() < 2 {
-        return;
-    }
-    let six = list.items().filter(|item| text(item.value).contains(':')).count();
-    if list.len() > 2 || six != 1 {
-        list.invalid(format!("may specify no more than one {what} for each IP family"), errors);
-    }
-    let mut seen: Vec<&str> = Vec::new();
-    for item in list.items() {
-        if seen.contains(&text(item.value)) {
-            errors.push(FieldError::duplicate(&item.path, shown(&item)));
-        }
-        seen.push(text(item.value));
-    }
-}
-
-/// The address must be one that traffic can be sent to from elsewhere.
-pub(crate) fn not_special(at: &At<'_>, errors: &mut Errors) {
-    let Some(address) = address(at.text()) else { return };
-    let wrong = match address {
-        a if a.is_unspecified() => format!("may not be unspecified ({})", at.text()),
-        a if a.is_loopback() => "may not be in the loopback range (127.0.0.0/8, ::1/128)".to_owned(),
-        IpAddr::V4(a) if a.is_link_local() => LINK_LOCAL.to_owned(),
-        IpAddr::V6(a) if a.is_unicast_link_local() => LINK_LOCAL.to_owned(),
-        IpAddr::V4(a) if a.octets().starts_with(&[224, 0, 0]) => LINK_LOCAL_MULTICAST.to_owned(),
-        IpAddr::V6(a) if a.segments()[0] & 0xff0f == 0xff02 => LINK_LOCAL_MULTICAST.to_owned(),
-        _ => return,
-    };
-    at.invalid(wrong, errors);
-}
-
-const LINK_LOCAL: &str = "may not be in the link-local range (169.254.0.0/16, fe80::/10)";
-const LINK_LOCAL_MULTICAST: &str = "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)";
 
 /// At most all of them.
 pub(crate) fn at_most_all(at: &At<'_>, errors: &mut Errors) {

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use tricorn_meta::json::{ensure_object, get, set, text};
+use tricorn_meta::json::{ensure_object, get, set};
 use tricorn_meta::{FieldError, names};
 
 use super::check::{At, Errors, same};
@@ -42,7 +42,6 @@ pub(super) fn rules(kind: &str, at: &At<'_>, errors: &mut Errors) {
             let list = at.at("spec.finalizers");
             list.items().for_each(|f| metadata::finalizer(&f.told_at(list.path.clone()), true, errors));
         }
-        "Event" => event(at, errors),
         "Binding" => {
             let target = at.get("target");
             if !matches!(target.get("kind").text(), "" | "Node") {
@@ -140,17 +139,6 @@ fn json_in(data: &At<'_>, key: &str, errors: &mut Errors) {
     let bytes = STANDARD.decode(text).unwrap_or_default();
     if let Err(wrong) = serde_json::from_slice::<serde_json::Map<String, Value>>(&bytes) {
         errors.push(FieldError::invalid(&path, "<secret contents redacted>", wrong.to_string()));
-    }
-}
-
-fn event(at: &At<'_>, errors: &mut Errors) {
-    let (involved, namespace) = (at.get("involvedObject").get("namespace"), at.at("metadata.namespace"));
-    let fits = match involved.text() {
-        "" => matches!(namespace.text(), "default" | "kube-system"),
-        other => other == namespace.text(),
-    };
-    if !fits && !text(at.value, "involvedObject.kind").is_empty() {
-        errors.push(FieldError::invalid(&involved.path, involved.text(), "does not match event.namespace"));
     }
 }
 

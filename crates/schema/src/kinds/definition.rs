@@ -21,6 +21,10 @@ pub(super) fn rules(at: &At<'_>, errors: &mut Errors) {
     }
     spec.get("scope").required_one_of(&["Cluster", "Namespaced"], errors);
     versions(&spec, errors);
+    let preserve = spec.get("preserveUnknownFields");
+    if preserve.flag() {
+        preserve.invalid("cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead", errors);
+    }
     spec.get("names").needs(&["plural", "singular", "kind", "listKind"], errors);
     words(&spec.get("names"), errors);
     conversion(&spec.get("conversion"), errors);

@@ -2,7 +2,8 @@
 
 use tricorn_meta::{FieldError, names};
 
-use super::check::{At, Errors, address, ip, not_special};
+use super::addresses::{address, ip, not_special};
+use super::check::{At, Errors};
 use super::metadata;
 
 const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];

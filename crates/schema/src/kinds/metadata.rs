@@ -3,7 +3,8 @@
 use serde_json::Value;
 use tricorn_meta::{FieldError, names};
 
-use super::check::{At, Errors, ip};
+use super::addresses::canonical_ip;
+use super::check::{At, Errors};
 
 const ANNOTATIONS_MAX: usize = 256 * 1024;
 
@@ -13,7 +14,7 @@ type NameRule = fn(&str) -> Vec<String>;
 /// The rule of names of a kind.
 fn name_rule(group: &str, kind: &str) -> NameRule {
     match (group, kind) {
-        ("", "Namespace") => names::dns1123_label,
+        ("", "Namespace") | ("apps", "StatefulSet") => names::dns1123_label,
         ("", "Service") => names::dns1035_label,
         ("rbac.authorization.k8s.io", _) => names::path_segment,
         ("certificates.k8s.io", "CertificateSigningRequest") => names::path_segment,
@@ -24,7 +25,7 @@ fn name_rule(group: &str, kind: &str) -> NameRule {
             }
             wrong
         },
-        ("networking.k8s.io", "IPAddress") => ip,
+        ("networking.k8s.io", "IPAddress") => canonical_ip,
         _ => names::dns1123_subdomain,
     }
 }

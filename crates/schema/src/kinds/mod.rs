@@ -2,6 +2,7 @@
 //! One small file a kind or a family; whatever has no file of its own obeys the rules of metadata alone.
 
 mod access;
+pub(crate) mod addresses;
 mod admission_policy;
 mod api_service;
 mod autoscaling;
@@ -14,6 +15,7 @@ mod definition;
 mod deployment;
 mod devices;
 mod endpoints;
+mod event;
 mod flow;
 mod job;
 mod metadata;
@@ -34,10 +36,12 @@ use tricorn_meta::FieldError;
 
 use check::{At, Errors};
 
+pub use certificates::date_conditions;
 pub use pod::qos_class;
 pub use strategy::{has_generation, has_status, prepare_for_create, prepare_for_update};
 
-/// What is wrong with a new object. It has been defaulted and prepared, and has its name and namespace.
+/// What is wrong with a new object. It has been defaulted and prepared, and has its name and namespace. It is in the form in which it is stored;
+/// for an Event, `group` is that of the API it came through, since the newer one asks for more.
 pub fn validate_create(group: &str, kind: &str, namespaced: bool, object: &Value) -> Vec<FieldError> {
     let mut errors = Errors::new();
     metadata::create(group, kind, namespaced, object, &mut errors);
@@ -48,8 +52,10 @@ pub fn validate_create(group: &str, kind: &str, namespaced: bool, object: &Value
     }
     match (group, kind) {
         ("networking.k8s.io", "Ingress") => network::ingress_create(&at, &mut errors),
+        ("apps", "StatefulSet") => workload::new_stateful_set(&at, &mut errors),
         ("batch", "Job") => job::create(&at, &mut errors),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => definition::create(&at, &mut errors),
+        ("events.k8s.io", "Event") => event::create(&at, &mut errors),
         _ => {}
     }
     errors
@@ -111,7 +117,8 @@ fn object_rules(group: &str, kind: &str, at: &At<'_>, errors: &mut Errors) {
         ("batch", "Job") => job::rules(&at.get("spec"), errors),
         ("batch", "CronJob") => cron_job::rules(at, errors),
         ("", "Service") => service::rules(at, errors),
-        ("", "ConfigMap" | "Secret" | "Namespace" | "Event" | "Binding") => core::rules(kind, at, errors),
+        ("", "ConfigMap" | "Secret" | "Namespace" | "Binding") => core::rules(kind, at, errors),
+        ("" | "events.k8s.io", "Event") => event::rules(at, errors),
         ("", "Node") => node::rules(at, errors),
         ("", "LimitRange") => quota::limit_range(at, errors),
         ("", "ResourceQuota") => quota::quota(at, errors),
@@ -144,6 +151,7 @@ fn change_rules(group: &str, kind: &str, at: &At<'_>, before: &At<'_>, errors: &
         ("batch", "Job") => job::change(at, before, errors),
         ("", "Service") => service::change(at, before, errors),
         ("", "ConfigMap" | "Secret") => core::change(kind, at, before, errors),
+        ("events.k8s.io", "Event") => event::change(at, before, errors),
         ("", "Node") => node::change(at, before, errors),
         ("", "ResourceQuota") => quota::change(at, before, errors),
         ("", "PersistentVolume") => volume::persistent::change(at, before, errors),

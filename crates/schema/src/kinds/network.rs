@@ -2,7 +2,8 @@
 
 use tricorn_meta::{FieldError, names};
 
-use super::check::{At, Errors, address, block, cidr};
+use super::addresses::{address, block, canonical_cidr, cidr};
+use super::check::{At, Errors};
 use super::metadata;
 
 pub(super) fn rules(kind: &str, at: &At<'_>, errors: &mut Errors) {
@@ -15,7 +16,7 @@ pub(super) fn rules(kind: &str, at: &At<'_>, errors: &mut Errors) {
             if blocks.is_empty() {
                 blocks.required("at least one CIDR required", errors);
             }
-            blocks.items().for_each(|b| b.named(cidr, errors));
+            blocks.items().for_each(|b| b.named(canonical_cidr, errors));
             if blocks.len() > 2 {
                 blocks.invalid("may only hold up to 2 values", errors);
             } else if blocks.len() == 2 && blocks.items().filter(|b| b.text().contains(':')).count() != 1 {

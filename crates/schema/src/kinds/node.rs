@@ -3,7 +3,8 @@
 use serde_json::Value;
 use tricorn_meta::{FieldError, names};
 
-use super::check::{At, Errors, cidr, one_a_family};
+use super::addresses::{cidr, one_a_family};
+use super::check::{At, Errors};
 use super::pod::{resources, scheduling};
 
 /// The rules for a node.

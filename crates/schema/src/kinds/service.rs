@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use tricorn_meta::json::{get, list, text};
 use tricorn_meta::{FieldError, names};
 
-use super::check::{At, Errors, cidr, ip, not_special};
+use super::addresses::{cidr, ip, not_special};
+use super::check::{At, Errors};
 use super::metadata;
 
 /// Families and the list of addresses follow from the type and the first address.

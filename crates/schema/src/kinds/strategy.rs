@@ -187,8 +187,9 @@ fn only_status(group: &str, new: &mut Value, old: &Value) {
 
 /// Of a write through `approval`, only the conditions of the status count.
 fn only_conditions(new: &mut Value, old: &Value) {
-    let conditions = get(new, "status.conditions").cloned();
+    let conditions = remove(new, "status.conditions");
     keep(new, old, &["spec", "status"]);
+    remove(new, "status.conditions");
     if let Some(conditions) = conditions {
         set(new, "status.conditions", conditions);
     }

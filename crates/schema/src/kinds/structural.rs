@@ -1,11 +1,15 @@
 //! Schemas of custom kinds are structural: every field has one type, written where the field is.
 
+use serde_json::Value;
+
 use super::check::{At, Errors};
+use crate::custom::{self, Rules, is_pruned};
 
 const TYPES: [&str; 6] = ["array", "boolean", "integer", "number", "object", "string"];
 
 /// The rules for a version's schema.
 pub(super) fn rules(schema: &At<'_>, errors: &mut Errors) {
+    let found = errors.len();
     let kind = schema.get("type");
     if kind.is_empty() {
         kind.required("must not be empty at the root", errors);
@@ -16,6 +20,42 @@ pub(super) fn rules(schema: &At<'_>, errors: &mut Errors) {
         schema.told_at(schema.path.child("nullable")).forbidden("nullable cannot be true at the root", errors);
     }
     level(schema, errors);
+    let before = errors.len();
+    if schema.get("default").is_set() {
+        schema.get("default").forbidden("must be undefined at the root", errors);
+    }
+    // A schema that is wrong says little about what is filled in.
+    if before == found {
+        below(schema, true, false, errors);
+    }
+}
+
+/// What is filled in must itself be right: of nothing but known fields, and nothing that the schema refuses.
+fn defaults(schema: &At<'_>, in_metadata: bool, errors: &mut Errors) {
+    let default = schema.get("default");
+    if default.is_set() {
+        if in_metadata {
+            default.forbidden("must not be set in embedded metadata", errors);
+        } else if !is_pruned(schema.value, default.value) {
+            default.invalid("must not have unknown fields", errors);
+        } else {
+            // What is left open in it is filled in before it is looked at, as it will be in objects.
+            let mut value = default.value.clone();
+            custom::default(schema.value, &mut value);
+            Rules::new(schema.value.clone()).check_value(&value, &default.path, errors);
+        }
+    }
+    below(schema, schema.get("x-kubernetes-embedded-resource").flag(), in_metadata, errors);
+}
+
+/// The defaults further down. `whole`: these are the fields of an object with metadata.
+fn below(schema: &At<'_>, whole: bool, in_metadata: bool, errors: &mut Errors) {
+    for (name, property) in schema.get("properties").entries() {
+        defaults(&property, in_metadata || (whole && name == "metadata"), errors);
+    }
+    for inner in ["additionalProperties", "items"].map(|key| schema.get(key)).into_iter().filter(|inner| inner.value.is_object()) {
+        defaults(&inner, in_metadata, errors);
+    }
 }
 
 /// The rules for a schema that a field, an item or a value of a map has.
@@ -63,6 +103,57 @@ fn level(schema: &At<'_>, errors: &mut Errors) {
         items.required("must be specified", errors);
     }
     cel(&schema.get("x-kubernetes-validations"), errors);
+    combined(schema, schema.get("x-kubernetes-int-or-string").flag(), errors);
+}
+
+/// Schemas that are combined to one say what values may be, and nothing of what fields there are.
+fn combined(schema: &At<'_>, any_type: bool, errors: &mut Errors) {
+    // The one way to say that both types of a field that may have either will do.
+    let any = schema.get("anyOf");
+    let both = any_type && any.items().map(|one| one.get("type").text()).eq(["integer", "string"]);
+    any.items().for_each(|one| part(&one, both, false, errors));
+    schema.get("allOf").items().enumerate().for_each(|(index, one)| part(&one, false, any_type && index == 0, errors));
+    schema.get("oneOf").items().for_each(|one| part(&one, false, false, errors));
+    if schema.get("not").is_set() {
+        part(&schema.get("not"), false, false, errors);
+    }
+}
+
+/// One of them. `typed`: it may name a type; `any_type`: those in it may.
+fn part(schema: &At<'_>, typed: bool, any_type: bool, errors: &mut Errors) {
+    const UNDEFINED: &str = "must be undefined to be structural";
+    let is_true = |key: &str| schema.get(key).value == &Value::Bool(true);
+    for key in ["title", "description"] {
+        if !schema.get(key).is_empty() {
+            schema.get(key).forbidden("must be empty to be structural", errors);
+        }
+    }
+    if !schema.get("type").is_empty() && !typed {
+        schema.get("type").forbidden("must be empty to be structural", errors);
+    }
+    for key in ["default", "additionalProperties"] {
+        if schema.get(key).is_set() {
+            schema.get(key).forbidden(UNDEFINED, errors);
+        }
+    }
+    if is_true("nullable") {
+        schema.get("nullable").forbidden("must be false to be structural", errors);
+    }
+    for key in ["x-kubernetes-embedded-resource", "x-kubernetes-int-or-string"] {
+        if is_true(key) {
+            schema.get(key).forbidden("must be false to be structural", errors);
+        }
+    }
+    for key in ["x-kubernetes-preserve-unknown-fields", "x-kubernetes-list-map-keys", "x-kubernetes-list-type", "x-kubernetes-map-type"] {
+        if schema.get(key).is_set() {
+            schema.get(key).forbidden(UNDEFINED, errors);
+        }
+    }
+    schema.get("properties").entries().for_each(|(_, property)| part(&property, false, false, errors));
+    if schema.get("items").is_set() {
+        part(&schema.get("items"), false, false, errors);
+    }
+    combined(schema, any_type, errors);
 }
 
 /// Parts of JSON Schema that are no part of a structural one.

@@ -1,9 +1,11 @@
 //! Kinds that keep pods running: what they have in common, and those too small for a file of their own.
 
-use tricorn_meta::{FieldError, LabelSelector};
+use serde_json::{Value, json};
+use tricorn_meta::json::set;
+use tricorn_meta::{FieldError, LabelSelector, names};
 
 use super::check::{At, Errors, at_most_all, int_or_percent, not_negative_int_or_percent, same};
-use super::{metadata, pod};
+use super::{metadata, pod, volume};
 
 /// A selector that is there, selects something, and selects the template's own labels.
 pub(super) fn selector(spec: &At<'_>, kind: &str, errors: &mut Errors) {
@@ -26,7 +28,7 @@ pub(super) fn selector(spec: &At<'_>, kind: &str, errors: &mut Errors) {
 
 fn mismatch(spec: &At<'_>, errors: &mut Errors) {
     let labels = spec.at("template.metadata.labels");
-    let value = if labels.is_set() { labels.value.clone() } else { serde_json::json!({}) };
+    let value = if labels.is_set() { labels.value.clone() } else { json!({}) };
     errors.push(FieldError::invalid(&labels.path, value, "`selector` does not match template `labels`"));
 }
 
@@ -105,7 +107,33 @@ pub(super) fn stateful_set(at: &At<'_>, errors: &mut Errors) {
     spec.get("minReadySeconds").not_negative(errors);
     spec.at("ordinals.start").not_negative(errors);
     selector(&spec, "statefulset", errors);
-    template(&spec, "StatefulSet", errors);
+    // Containers mount what the claims give as they mount the template's own volumes; a claim goes before a volume of its name.
+    let whole = with_claims(&spec);
+    template(&At { value: &whole, path: spec.path }, "StatefulSet", errors);
+}
+
+/// The spec with a volume in its template for each of its claims.
+fn with_claims(spec: &At<'_>) -> Value {
+    let mut whole = spec.value.clone();
+    let names: Vec<&str> = spec.get("volumeClaimTemplates").items().map(|claim| claim.at("metadata.name").text()).collect();
+    if names.is_empty() {
+        return whole;
+    }
+    let own = spec.at("template.spec.volumes");
+    let kept = own.items().filter(|volume| !names.contains(&volume.get("name").text())).map(|volume| volume.value.clone());
+    let of_claims = names.iter().map(|name| json!({"name": name, "persistentVolumeClaim": {"claimName": name}}));
+    let volumes: Vec<Value> = kept.chain(of_claims).collect();
+    set(&mut whole, "template.spec.volumes", volumes);
+    whole
+}
+
+/// What a new set must keep to, and older ones need not have: its pods' names are made of its own, and so are their claims.
+pub(super) fn new_stateful_set(at: &At<'_>, errors: &mut Errors) {
+    let spec = at.get("spec");
+    spec.get("serviceName").maybe_named(names::dns1123_label, errors);
+    for claim in spec.get("volumeClaimTemplates").items() {
+        volume::claim::spec(&claim.get("spec"), errors);
+    }
 }
 
 pub(super) fn daemon_set(at: &At<'_>, errors: &mut Errors) {

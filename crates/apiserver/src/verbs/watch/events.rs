@@ -28,7 +28,7 @@ impl Events {
     /// What happened to an object.
     pub(super) fn event(&mut self, event: &WatchEvent, out: &mut Vec<u8>) -> Result<(), Status> {
         if self.form == Form::JSON && self.endpoint.is_stored_version(event.object.value()) {
-            out.extend_from_slice(&event.line);
+            out.extend_from_slice(&event.line());
             return Ok(());
         }
         self.object(event.kind, &event.object, out)

@@ -4,7 +4,8 @@ use tricorn_meta::names;
 
 use super::container::{self, Ports};
 use super::{mounts, resources, scheduling, security, windows};
-use crate::kinds::check::{At, Errors, ip};
+use crate::kinds::addresses::ip;
+use crate::kinds::check::{At, Errors};
 use crate::kinds::{metadata, volume};
 
 /// What the rules of a container have to know of the pod that it is in.

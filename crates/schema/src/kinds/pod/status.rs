@@ -4,7 +4,8 @@ use serde_json::Value;
 use tricorn_meta::names;
 
 use super::update::annotations;
-use crate::kinds::check::{At, Errors, ip, one_a_family};
+use crate::kinds::addresses::{ip, one_a_family};
+use crate::kinds::check::{At, Errors};
 
 /// The rules for a change of a pod's status.
 pub(in crate::kinds) fn status(new: &At<'_>, old: &At<'_>, errors: &mut Errors) {

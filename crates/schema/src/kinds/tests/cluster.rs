@@ -177,3 +177,65 @@ fn limits_and_quotas() {
     );
     quotas.changes(Some("status"), &[(json!({}), json!({"status": {"used": {"pods": -1}}}), "status.used[pods]: Invalid value: \"-1\"")]);
 }
+
+#[test]
+fn events_of_both_apis() {
+    let involved = json!({"kind": "Pod", "namespace": "default", "name": "p"});
+    let old = Of::new("", "Event", true, json!({"involvedObject": involved, "reason": "Told", "message": "m", "type": "Normal"}));
+    old.takes(&[json!({}), json!({"type": "Strange"}), json!({"count": 3}), json!({"involvedObject": {"namespace": null}})]);
+    old.refuses(&[
+        (
+            json!({"involvedObject": {"namespace": "other"}}),
+            "involvedObject.namespace: Invalid value: \"other\": does not match event.namespace",
+        ),
+        (json!({"eventTime": "2026-01-01T00:00:00.000000Z"}), "reportingController: Required value"),
+    ]);
+    old.changes(None, &[(json!({}), json!({"reason": "Retold"}), "")]);
+    let new = Of::new(
+        "events.k8s.io",
+        "Event",
+        true,
+        json!({"involvedObject": involved, "reason": "Told", "type": "Normal", "action": "Tell", "eventTime": "2026-01-01T00:00:00.000000Z",
+            "reportingComponent": "example.com/c", "reportingInstance": "i"}),
+    );
+    new.takes(&[json!({}), json!({"series": {"count": 2, "lastObservedTime": "2026-01-01T00:00:01.000000Z"}})]);
+    new.refuses(&[
+        (json!({"eventTime": null}), "eventTime: Required value"),
+        (json!({"action": null}), "action: Required value"),
+        (json!({"reportingComponent": "a b"}), "reportingController: Invalid value: \"a b\": "),
+        (json!({"reason": "r".repeat(129)}), "reason: Invalid value: \"\": can have at most 128 characters"),
+        (json!({"message": "m".repeat(1025)}), "message: Invalid value: \"\": can have at most 1024 characters"),
+        (json!({"type": "Strange"}), "type: Invalid value: \"\": has invalid value: Strange"),
+        (json!({"count": 1}), "count: Invalid value: \"\": needs to be unset"),
+        (json!({"source": {"component": "c"}}), "source: Invalid value: \"\": needs to be unset"),
+        (json!({"series": {"count": 1}}), "series.count: Invalid value: \"\": should be at least 2"),
+    ]);
+    new.changes(
+        None,
+        &[
+            (json!({}), json!({"series": {"count": 2, "lastObservedTime": "2026-01-01T00:00:01.000000Z"}}), ""),
+            (json!({}), json!({"series": {"count": 2}}), "series.lastObservedTime: Required value"),
+            (json!({}), json!({"reason": "Retold"}), "reason: Invalid value: \"Retold\": field is immutable"),
+            (
+                json!({}),
+                json!({"reportingComponent": "example.com/d"}),
+                "reportingController: Invalid value: \"example.com/d\": field is immutable",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_condition_of_a_request_knows_when_it_came_about() {
+    use tricorn_meta::Timestamp;
+    let condition = |status: &str| json!({"status": {"conditions": [{"type": "Approved", "status": status}]}});
+    let (mut first, early, late) = (condition("True"), Timestamp::from_seconds(0), Timestamp::from_seconds(60));
+    crate::kinds::date_conditions(&mut first, &json!({}), early);
+    let times = |of: &Value| ["lastUpdateTime", "lastTransitionTime"].map(|key| of["status"]["conditions"][0][key].clone());
+    assert_eq!(times(&first), ["1970-01-01T00:00:00Z", "1970-01-01T00:00:00Z"]);
+    for (status, since) in [("True", "1970-01-01T00:00:00Z"), ("False", "1970-01-01T00:01:00Z")] {
+        let mut second = condition(status);
+        crate::kinds::date_conditions(&mut second, &first, late);
+        assert_eq!(times(&second), ["1970-01-01T00:01:00Z", since]);
+    }
+}

@@ -23,6 +23,9 @@ fn definitions() {
         schema(json!({"type": "object", "properties": {"a": {"x-kubernetes-int-or-string": true}, "b": {"type": "array", "items": {"type": "string"}}}})),
         schema(json!({"x-kubernetes-preserve-unknown-fields": true})),
         schema(json!({"type": "object", "additionalProperties": {"type": "string"}})),
+        schema(json!({"type": "object", "default": {}, "required": ["n"], "properties": {"n": {"type": "integer", "minimum": 1, "default": 1}}})),
+        schema(json!({"type": "object", "properties": {"a": {"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]}}})),
+        schema(json!({"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}, "oneOf": [{"required": ["a"]}, {"required": ["b"]}]})),
         spec(json!({"conversion": {"strategy": "Webhook", "webhook": {"conversionReviewVersions": ["v1"], "clientConfig": {"url": "https://a/b"}}}})),
     ]);
     toys.refuses(&[
@@ -69,6 +72,23 @@ fn definitions() {
             schema(json!({"type": "string", "x-kubernetes-list-type": "set"})),
             &format!("{SPEC}.type: Invalid value: \"string\": must be array if x-kubernetes-list-type is specified"),
         ),
+        (
+            schema(json!({"type": "object", "properties": {"n": {"type": "integer", "default": "one"}}})),
+            &format!("{SPEC}.properties[n].default: Invalid value: \"string\": "),
+        ),
+        (
+            schema(json!({"type": "object", "default": {"m": 1}, "properties": {"n": {"type": "integer"}}})),
+            &format!("{SPEC}.default: Invalid value: {{\"m\":1}}: must not have unknown fields"),
+        ),
+        (
+            schema(json!({"type": "object", "anyOf": [{"type": "object"}]})),
+            &format!("{SPEC}.anyOf[0].type: Forbidden: must be empty to be structural"),
+        ),
+        (
+            schema(json!({"type": "object", "not": {"properties": {"a": {"default": 1}}}})),
+            &format!("{SPEC}.not.properties[a].default: Forbidden: must be undefined to be structural"),
+        ),
+        (spec(json!({"preserveUnknownFields": true})), "spec.preserveUnknownFields: Invalid value: true: cannot set to true"),
         (
             spec(json!({"conversion": {"strategy": "Webhook"}})),
             "spec.conversion.webhookClientConfig: Required value: required when strategy is set to Webhook",

@@ -47,6 +47,29 @@ fn sets_and_deployments() {
         ),
         (spec(json!({"ordinals": {"start": -1}})), "spec.ordinals.start: Invalid value: -1: must be greater than or equal to 0"),
     ]);
+    let claim = |name: &str| json!({"metadata": {"name": name}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
+    let mounted = |claims: Value| {
+        let container = json!({"name": "c", "image": "web:1", "volumeMounts": [{"name": "data", "mountPath": "/data"}]});
+        spec(json!({"volumeClaimTemplates": claims, "template": {"spec": {"containers": [container]}}}))
+    };
+    web("StatefulSet").takes(&[mounted(json!([claim("data")])), mounted(json!([claim("data"), claim("more")]))]);
+    web("StatefulSet").refuses(&[
+        (mounted(json!([claim("other")])), "spec.template.spec.containers[0].volumeMounts[0].name: Not found: \"data\""),
+        (
+            mounted(json!([laid(claim("data"), &json!({"spec": {"accessModes": []}}))])),
+            "spec.volumeClaimTemplates[0].spec.accessModes: Required value: at least 1 access mode is required",
+        ),
+        (spec(json!({"serviceName": "a.b"})), "spec.serviceName: Invalid value: \"a.b\": a lowercase RFC 1123 label"),
+        (json!({"metadata": {"name": "a.b"}}), "metadata.name: Invalid value: \"a.b\": a lowercase RFC 1123 label"),
+    ]);
+    web("StatefulSet").changes(
+        None,
+        &[(
+            mounted(json!([claim("data")])),
+            mounted(json!([claim("data"), claim("more")])),
+            "spec: Forbidden: updates to statefulset spec for fields other than",
+        )],
+    );
     web("StatefulSet").changes(
         None,
         &[(json!({}), spec(json!({"serviceName": "other"})), "spec: Forbidden: updates to statefulset spec for fields other than")],

@@ -1,9 +1,7 @@
 //! ResourceQuota: what a namespace may use altogether. A request is charged to the quota's status when it is admitted;
 //! the quota controller corrects the number where the write then fails, or when something goes away.
 
-mod scope;
-mod usage;
-
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
@@ -11,10 +9,13 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
-use tricorn_meta::Status;
+use tricorn_meta::{Quantity, Status};
+use tricorn_schema::usage::{self, Amounts, amounts};
 
-use super::limit_ranger::{Amounts, amounts, count};
 use crate::{Objects, Operation, Plugin, Request};
+
+/// Resources that each container must name once a quota does.
+const CONSTRAINED: &[&str] = &["cpu", "limits.cpu", "limits.memory", "memory", "requests.cpu", "requests.memory"];
 
 /// Tries to charge one quota while other servers charge it too.
 const MAX_TRIES: usize = 10;
@@ -72,7 +73,7 @@ impl Plugin for ResourceQuota {
         if quotas.is_empty() {
             return Ok(());
         }
-        let concerned: Vec<&str> = quotas.iter().filter(|quota| scope::matches(quota, request)).map(|quota| name(quota)).collect();
+        let concerned: Vec<&str> = quotas.iter().filter(|quota| concerns(quota, request)).map(|quota| name(quota)).collect();
         if concerned.is_empty() {
             return Ok(());
         }
@@ -89,12 +90,17 @@ impl Plugin for ResourceQuota {
     }
 }
 
+fn concerns(quota: &Value, request: &Request<'_>) -> bool {
+    usage::matches(quota, &request.resource.group, &request.resource.resource, request.new_object())
+}
+
 /// What the request uses more than before.
 fn wanted(request: &Request<'_>) -> Amounts {
-    let mut wanted = usage::of(request, request.new_object());
+    let used = |object: &Value| usage::usage(&request.resource.group, &request.resource.resource, object, None);
+    let mut wanted = used(request.new_object());
     if request.operation == Operation::Update {
-        for (name, before) in usage::of(request, request.stored()) {
-            let now = wanted.get(&name).copied().unwrap_or_else(|| count(0));
+        for (name, before) in used(request.stored()) {
+            let now = wanted.get(&name).copied().unwrap_or(Quantity::ZERO);
             wanted.insert(name, now - before);
         }
     }
@@ -131,7 +137,7 @@ fn check(request: &Request<'_>, quota: &Value, wanted: &Amounts) -> Result<Optio
     let hard = amounts(quota.pointer("/status/hard"));
     let used = amounts(quota.pointer("/status/used"));
     if request.operation == Operation::Create
-        && let Err(missing) = usage::constraints(request, &hard)
+        && let Err(missing) = constraints(request, &hard)
     {
         return Err(request.forbidden(format!("failed quota: {}: {missing}", name(quota))));
     }
@@ -149,7 +155,7 @@ fn check(request: &Request<'_>, quota: &Value, wanted: &Amounts) -> Result<Optio
     for (name, amount) in &concerned {
         let sum = used.get(name).map_or(*amount, |used| *used + *amount);
         let over = hard.get(name).is_some_and(|hard| sum > *hard);
-        if over && *amount > count(0) {
+        if over && *amount > Quantity::ZERO {
             exceeded.push(name.as_str());
         }
         new_used.insert(name.clone(), sum.to_string().into());
@@ -167,7 +173,42 @@ fn check(request: &Request<'_>, quota: &Value, wanted: &Amounts) -> Result<Optio
 
 /// `cpu=1,memory=1Gi` of the named ones.
 fn told(amounts: &Amounts, names: &[&str]) -> String {
-    let told: Vec<String> =
-        names.iter().map(|name| format!("{name}={}", amounts.get(*name).copied().unwrap_or_else(|| count(0)))).collect();
+    let told: Vec<String> = names.iter().map(|name| format!("{name}={}", amounts.get(*name).copied().unwrap_or(Quantity::ZERO))).collect();
     told.join(",")
+}
+
+/// Fails if a container leaves open what the quota limits: it could not be counted. A pod that says what it needs as a whole may.
+fn constraints(request: &Request<'_>, hard: &Amounts) -> Result<(), String> {
+    if !request.is("", "pods", "") {
+        return Ok(());
+    }
+    let required: Vec<&str> = CONSTRAINED.iter().copied().filter(|name| hard.contains_key(*name)).collect();
+    let pod = request.new_object();
+    if required.is_empty() || says_what_it_needs(pod) {
+        return Ok(());
+    }
+    let mut missing: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for container in
+        ["/spec/containers", "/spec/initContainers"].into_iter().filter_map(|p| pod.pointer(p).and_then(Value::as_array)).flatten()
+    {
+        let own = usage::computed(container);
+        let name = container.get("name").and_then(Value::as_str).unwrap_or_default();
+        for resource in required.iter().filter(|resource| !own.contains_key(**resource)) {
+            missing.entry(resource).or_default().push(name);
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let told: Vec<String> = missing.into_iter().map(|(resource, names)| format!("{resource} for: {}", names.join(","))).collect();
+    Err(format!("must specify {}", told.join("; ")))
+}
+
+/// Whether the pod names resources for all its containers together.
+fn says_what_it_needs(pod: &Value) -> bool {
+    let parts = ["/spec/resources/requests", "/spec/resources/limits"];
+    parts
+        .iter()
+        .flat_map(|part| amounts(pod.pointer(part)))
+        .any(|(name, _)| matches!(name.as_str(), "cpu" | "memory") || name.starts_with("hugepages-"))
 }
