@@ -66,12 +66,10 @@ pub fn usage(group: &str, plural: &str, object: &Value, now: Option<Timestamp>) 
     let name = if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") };
     usage.insert(format!("count/{name}"), things(1));
     match (group, plural) {
-        ("", "pods") => {
-            // An ended pod is still an object, and runs no more.
-            if !has_ended(object) && !is_overdue(object, now) {
-                usage.insert(name, things(1));
-                compute(&pod_total(object, "requests"), &pod_total(object, "limits"), &mut usage);
-            }
+        // An ended pod is still an object, and runs no more.
+        ("", "pods") if !has_ended(object) && !is_overdue(object, now) => {
+            usage.insert(name, things(1));
+            compute(&pod_total(object, "requests"), &pod_total(object, "limits"), &mut usage);
         }
         ("", "services") => service(object, &mut usage),
         ("", "persistentvolumeclaims") => claim(object, &mut usage),
