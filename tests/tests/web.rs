@@ -2,11 +2,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeSet;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tricorn_e2e::{Lab, until};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tricorn_e2e::{Lab, until, within};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -68,6 +73,7 @@ async fn people_run_a_web_server() {
     scale_roll_undo(&lab).await;
     look(&lab).await;
     watched(&lab).await;
+    forwarded(&lab).await;
 
     lab.kubectl_args(&["delete", "-f", example.to_str().unwrap(), "--timeout=60s"]).await.ok();
     until("all pods of web are gone", SOON, async || {
@@ -201,4 +207,38 @@ async fn watched(lab: &Lab) {
     let (followed, ()) = tokio::join!(following, making);
     let seen = followed.out.lines().filter(|line| *line == "configmap/seen").count();
     assert!(seen >= 2, "creation and deletion should both be shown: {followed:?}");
+}
+
+/// A port of a pod's, through kubectl and through kube-rs.
+async fn forwarded(lab: &Lab) {
+    let pod = lab.kubectl("get pods -l app=web -o jsonpath={.items[0].metadata.name}").await.ok();
+    let pods: Api<Pod> = Api::namespaced(lab.client().await, "default");
+    let mut forwarder = pods.portforward(&pod, &[8080]).await.unwrap();
+    let mut stream = forwarder.take_stream(8080).unwrap();
+    assert_eq!(asked_for_its_name(&mut stream).await, pod);
+    forwarder.abort();
+
+    let mut kubectl = tokio::process::Command::new("kubectl")
+        .args(["port-forward", &format!("pod/{pod}"), ":8080", "--address", "127.0.0.1"])
+        .env("KUBECONFIG", lab.cluster.kubeconfig())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(kubectl.stdout.take().unwrap()).lines();
+    // Forwarding from 127.0.0.1:12345 -> 8080
+    let first = within("kubectl forwards a port", SOON, lines.next_line()).await.unwrap().unwrap();
+    let address = first.split(' ').nth(2).unwrap();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        assert_eq!(asked_for_its_name(&mut stream).await, pod);
+    }
+    kubectl.kill().await.unwrap();
+}
+
+async fn asked_for_its_name(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> String {
+    stream.write_all(b"GET /hostname HTTP/1.0\r\n\r\n").await.unwrap();
+    let mut said = String::new();
+    within("the pod answers", SOON, stream.read_to_string(&mut said)).await.unwrap();
+    said.lines().last().unwrap_or_default().to_owned()
 }
