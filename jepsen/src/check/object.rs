@@ -110,7 +110,7 @@ fn judge(history: &History) -> Result<Verdict, Malformed> {
     Ok(judge.verdict())
 }
 
-/// Between two creations of a name there is a deletion.
+/// Between two creations of a name there is a deletion, each time another.
 fn check_lives(judge: &mut Judge, creates: &[Call<Create, Written>], deletes: &[Call<Delete, Value>]) {
     type Life<'a> = (&'a Call<Create, Written>, usize);
     let mut lives: BTreeMap<&str, Vec<Life<'_>>> = BTreeMap::new();
@@ -121,16 +121,19 @@ fn check_lives(judge: &mut Judge, creates: &[Call<Create, Written>], deletes: &[
     }
     for (name, mut lives) in lives {
         lives.sort_by_key(|(call, _)| call.answer().map(|written| written.resource_version));
-        // Deletions that may have happened; each ends one life.
-        let mut ends: Vec<&Call<Delete, Value>> =
-            deletes.iter().filter(|call| call.request.name == name && !matches!(call.outcome, Outcome::Failed(_))).collect();
-        for pair in lives.windows(2) {
-            let [(before, shows), (after, index)] = pair else { continue };
-            let between = |end: &&Call<Delete, Value>| {
-                let over = matches!(end.outcome, Outcome::Ok(_)) && end.ended.is_some_and(|ended| ended < before.begun);
-                !over && after.ended.is_some_and(|ended| end.begun < ended)
-            };
-            match ends.iter().position(between) {
+        let windows = windows(&lives.iter().map(|(call, _)| *call).collect::<Vec<_>>());
+        // Deletions that may have happened; each ends one life. Those that must have happened soonest are given away first:
+        // then as many lives have an end as can have one.
+        let must = |end: &Call<Delete, Value>| if matches!(end.outcome, Outcome::Ok(_)) { end.ended.unwrap_or(u64::MAX) } else { u64::MAX };
+        let mut ends: Vec<(u64, u64)> = deletes
+            .iter()
+            .filter(|call| call.request.name == name && !matches!(call.outcome, Outcome::Failed(_)))
+            .map(|call| (must(call), call.begun))
+            .collect();
+        ends.sort_unstable();
+        for (pair, window) in lives.windows(2).zip(windows.windows(2)) {
+            let ([(before, shows), (after, index)], [made, again]) = (pair, window) else { continue };
+            match ends.iter().position(|(ended, begun)| *ended >= made.0 && *begun < again.1) {
                 Some(place) => _ = ends.remove(place),
                 None => judge.wrong(
                     format!("{name} was made by {} and by {}, and nobody deleted it", before.request.by, after.request.by),
@@ -139,6 +142,23 @@ fn check_lives(judge: &mut Judge, creates: &[Call<Create, Written>], deletes: &[
             }
         }
     }
+}
+
+/// When creations, in the order of their versions, can have happened: none before those that came before it had begun, none after those that
+/// came after it had ended.
+fn windows(creates: &[&Call<Create, Written>]) -> Vec<(u64, u64)> {
+    let mut earliest = 0;
+    let mut windows: Vec<(u64, u64)> = Vec::with_capacity(creates.len());
+    for call in creates {
+        earliest = earliest.max(call.begun);
+        windows.push((earliest, call.ended.unwrap_or(u64::MAX)));
+    }
+    let mut latest = u64::MAX;
+    for (_, ended) in windows.iter_mut().rev() {
+        latest = latest.min(*ended);
+        *ended = latest;
+    }
+    windows
 }
 
 /// What is read at a version is what was written at it.

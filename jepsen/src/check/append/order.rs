@@ -177,8 +177,9 @@ fn inconsistent(txn: &Txn) -> Option<String> {
                 if expected.get(key.as_str()).is_some_and(|expected| expected != values) {
                     return Some(format!("{key} was read as {values:?} where the transaction itself left {:?}", expected[key.as_str()]));
                 }
-                if appended.get(key.as_str()).is_some_and(|own| !values.ends_with(own)) {
-                    return Some(format!("{key} was read as {values:?} after the transaction had appended {:?}", appended[key.as_str()]));
+                // From the first read on, `expected` holds the whole list.
+                if let Some(own) = appended.remove(key.as_str()).filter(|own| !values.ends_with(own)) {
+                    return Some(format!("{key} was read as {values:?} after the transaction had appended {own:?}"));
                 }
                 expected.insert(key, values.clone());
             }

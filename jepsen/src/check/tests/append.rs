@@ -105,6 +105,16 @@ fn lists_go_one_way() {
     invalid(&check(&own.history()), "internal");
 }
 
+#[test]
+fn a_transaction_reads_again_what_it_has_appended_since() {
+    let mut scene = Scene::new();
+    scene.txn(1, &[a("x", 1), r("x", &[1]), a("x", 2), r("x", &[1, 2])]);
+    valid(&check(&scene.history()));
+    let mut lost = Scene::new();
+    lost.txn(1, &[a("x", 1), r("x", &[1]), a("x", 2), r("x", &[2])]);
+    invalid(&check(&lost.history()), "internal");
+}
+
 /// A transaction: whose, on which keys and whether it appends, how long it takes before and after it happens.
 type Spec = (u64, Vec<(u8, bool)>, u8, u8);
 

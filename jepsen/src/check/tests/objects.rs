@@ -80,6 +80,18 @@ fn a_name_is_made_once_a_life() {
 }
 
 #[test]
+fn a_long_deletion_is_kept_for_the_life_it_can_end() {
+    let mut scene = Scene::new();
+    let name = || Delete { name: "a".into() };
+    // The first deletion is begun first and ends last: it ends the second life, and the short one the first.
+    scene.created("one", 2).invoke(2, DELETE, json!({"name": "a"}));
+    scene.call(3, DELETE, name(), json!({})).created("two", 4).ok(2, DELETE, json!({})).created("three", 6);
+    valid(&check(&scene.history()));
+    scene.created("four", 7);
+    invalid(&check(&scene.history()), "made by three and by four, and nobody deleted it");
+}
+
+#[test]
 fn informers_end_with_the_truth() {
     let mut scene = Scene::new();
     scene.cache("one", 3, &[("a", 2), ("b", 3)], &[("a", 2), ("b", 3)]).truth(5, &[("a", 4)]);
