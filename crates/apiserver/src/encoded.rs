@@ -43,14 +43,14 @@ impl Shown {
 
 /// An object's own bytes. Those of the stored version are kept, and so are those of the metadata, which no version changes.
 pub(crate) fn item(endpoint: &Endpoint, form: Form, object: &Object) -> Result<Bytes, Status> {
-    let whole = form.view == View::Object && endpoint.is_stored_version(object.value());
+    let whole = form.view == View::Object && endpoint.is_stored_version(object.api_version());
     let metadata = form.view == View::Metadata;
     let kept = match form.encoding {
         Encoding::Protobuf if whole => Kept::Protobuf,
         Encoding::Protobuf if metadata => Kept::ProtobufMetadata,
         Encoding::Cbor if whole => Kept::Cbor,
         Encoding::Cbor if metadata => Kept::CborMetadata,
-        _ => return value_item(form.encoding, &respond::viewed(endpoint, form.view, object.value())),
+        _ => return value_item(form.encoding, &respond::viewed(endpoint, form.view, &object.glance())),
     };
     if metadata {
         return object.encoded(kept, |value| value_item(form.encoding, &respond::partial(value)));

@@ -1,12 +1,13 @@
 //! A resource in one served version: what the handlers know of a kind. Everything here is data; built-in and custom resources differ in where it came from.
 
 use crate::custom::CustomKind;
+use crate::stamp;
 use serde_json::{Value, json};
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tricorn_meta::{FieldError, GroupVersionKind, GroupVersionResource, Timestamp, gvk};
-use tricorn_registry::StoredResource;
+use tricorn_registry::{Object, StoredResource};
 use tricorn_schema::{Node, Resource, catalog};
 
 /// Where the replicas of a kind are.
@@ -221,11 +222,16 @@ impl Endpoint {
         }
     }
 
-    pub(crate) fn field(&self, value: &Value, field: &str) -> Option<String> {
-        match &self.source {
-            Source::Builtin(_) if self.is_stored_version(value) => tricorn_schema::fields::value(&self.group, &self.kind, value, field),
-            Source::Builtin(_) => tricorn_schema::fields::value(&self.group, &self.kind, &self.shown(value), field),
-            Source::Custom(_) => Some(match field.split('.').try_fold(value, |at, name| at.get(name)) {
+    /// What an object has in a field that it may be selected by.
+    pub(crate) fn field(&self, object: &Object, field: &str) -> Option<String> {
+        match (&self.source, field) {
+            (_, "metadata.name") => Some(object.name().to_owned()),
+            (_, "metadata.namespace") => Some(object.namespace().to_owned()),
+            (Source::Builtin(_), _) if self.is_stored_version(object.api_version()) => {
+                tricorn_schema::fields::value(&self.group, &self.kind, object.value(), field)
+            }
+            (Source::Builtin(_), _) => tricorn_schema::fields::value(&self.group, &self.kind, &self.shown(object.value()), field),
+            (Source::Custom(_), _) => Some(match field.split('.').try_fold(object.value(), |at, name| at.get(name)) {
                 Some(Value::String(text)) => text.clone(),
                 Some(Value::Null) | None => String::new(),
                 Some(other) => other.to_string(),
@@ -241,16 +247,15 @@ impl Endpoint {
         }
     }
 
-    /// Whether a stored object is in this version already, so that its bytes can be served as they are.
-    pub(crate) fn is_stored_version(&self, value: &Value) -> bool {
-        let stored = value["apiVersion"].as_str().unwrap_or_default();
-        gvk::split_api_version(stored) == (self.group.as_str(), self.version.as_str())
+    /// Whether a stored object of this API version is in this version already, so that its bytes can be served as they are.
+    pub(crate) fn is_stored_version(&self, api_version: &str) -> bool {
+        gvk::split_api_version(api_version) == (self.group.as_str(), self.version.as_str())
     }
 
     /// A stored object in this version.
     pub(crate) fn shown(&self, value: &Value) -> Value {
         let mut value = value.clone();
-        if !self.is_stored_version(&value) {
+        if !self.is_stored_version(stamp::api_version(&value)) {
             crate::convert::convert(&mut value, &self.group, &self.version);
         }
         value

@@ -168,23 +168,20 @@ impl Server {
             stamp::requester(&mut value, &write.context.user);
         }
         let base = if stamp::text(&value, "name").is_empty() { stamp::text(&value, "generateName").to_owned() } else { String::new() };
-        for attempt in 1.. {
+        if base.is_empty() {
+            return self.create_named(write, value).await;
+        }
+        for _ in 0..NAME_ATTEMPTS {
             let mut value = value.clone();
-            if !base.is_empty()
-                && let Some(metadata) = stamp::metadata(&mut value)
-            {
+            if let Some(metadata) = stamp::metadata(&mut value) {
                 metadata.insert("name".to_owned(), stamp::generated_name(&base).into());
             }
             match self.create_named(write, value).await {
-                Err(refusal) if refusal.is_already_exists() && !base.is_empty() => {
-                    if attempt >= NAME_ATTEMPTS {
-                        return Err(Status::generate_name_conflict(&endpoint.group, &endpoint.plural, &base));
-                    }
-                }
+                Err(refusal) if refusal.is_already_exists() => {}
                 result => return result,
             }
         }
-        Err(Status::internal("no name was generated"))
+        Err(Status::generate_name_conflict(&endpoint.group, &endpoint.plural, &base))
     }
 
     async fn create_named(&self, write: Write<'_>, value: Value) -> Result<Arc<Object>, Status> {

@@ -1,5 +1,7 @@
 //! Answers: objects and lists in the form that the client wants, and refusals.
 
+mod pieces;
+
 use crate::Answer;
 use crate::context::Context;
 use crate::encoded::{self, Shown};
@@ -13,6 +15,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER, VARY};
 use http::{Response, StatusCode};
+use pieces::Pieces;
 use serde_json::{Map, Value, json};
 use std::io::Write;
 use tricorn_meta::Status;
@@ -56,10 +59,10 @@ pub(crate) fn object(context: &Context, endpoint: &Endpoint, code: StatusCode, o
             let body = encoded::body(form.encoding, &Shown::object(endpoint, form.view), &item);
             Ok(bytes(context, code, form.encoding.media(), body))
         }
-        Encoding::Json if form.view == View::Object && endpoint.is_stored_version(object.value()) => {
+        Encoding::Json if form.view == View::Object && endpoint.is_stored_version(object.api_version()) => {
             Ok(bytes(context, code, media::JSON, object.body().clone()))
         }
-        _ => written(context, code, form, &viewed(endpoint, form.view, object.value())),
+        _ => written(context, code, form, &viewed(endpoint, form.view, &object.glance())),
     }
 }
 
@@ -96,18 +99,25 @@ pub(crate) fn unstored(context: &Context, endpoint: &Endpoint, code: StatusCode,
 }
 
 /// A list, or a page of one.
-pub(crate) fn list(context: &Context, endpoint: &Endpoint, listing: &Listing) -> Answer {
+pub(crate) fn list(context: &Context, endpoint: &Endpoint, listing: Listing) -> Answer {
     let form = object_form(context, offer(endpoint))?;
-    let metadata = list_metadata(listing);
+    let metadata = list_metadata(&listing);
     if matches!(form.encoding, Encoding::Protobuf | Encoding::Cbor) {
         let items: Result<Vec<Bytes>, Status> = listing.objects.iter().map(|object| encoded::item(endpoint, form, object)).collect();
         let body = encoded::list(form.encoding, &Shown::list(endpoint, form.view), &metadata, &items?)?;
         return Ok(bytes(context, StatusCode::OK, form.encoding.media(), body));
     }
-    if form == Form::JSON && listing.objects.iter().all(|object| endpoint.is_stored_version(object.value())) {
-        return Ok(bytes(context, StatusCode::OK, media::JSON, concatenated(endpoint, &metadata, listing)));
+    if form == Form::JSON && listing.objects.iter().all(|object| endpoint.is_stored_version(object.api_version())) {
+        let head =
+            format!(r#"{{"kind":"{}","apiVersion":"{}","metadata":{metadata},"items":["#, endpoint.list_kind(), endpoint.api_version());
+        let pieces = Pieces::new(head, listing.objects);
+        if takes_gzip(context, pieces.len()) {
+            return Ok(bytes(context, StatusCode::OK, media::JSON, pieces.whole()));
+        }
+        return Ok(plain(StatusCode::OK, media::JSON, Body::new(pieces)));
     }
-    let values: Vec<&Value> = listing.objects.iter().map(|object| object.value()).collect();
+    let trees: Vec<_> = listing.objects.iter().map(|object| object.glance()).collect();
+    let values: Vec<&Value> = trees.iter().map(AsRef::as_ref).collect();
     let answer = match form.view {
         View::Table(include) => table::of(endpoint, &values, include, metadata, stamp::now()),
         View::Metadata => json!({
@@ -132,26 +142,6 @@ fn list_metadata(listing: &Listing) -> Value {
         metadata.insert("remainingItemCount".to_owned(), remaining.into());
     }
     Value::Object(metadata)
-}
-
-/// A list put together from bodies that are serialized already.
-fn concatenated(endpoint: &Endpoint, metadata: &Value, listing: &Listing) -> Bytes {
-    let size: usize = listing.objects.iter().map(|object| object.body().len() + 1).sum();
-    let head = format!(
-        "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[",
-        endpoint.list_kind(),
-        endpoint.api_version()
-    );
-    let mut out = Vec::with_capacity(size + head.len() + 4);
-    out.extend_from_slice(head.as_bytes());
-    for (at, object) in listing.objects.iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(object.body());
-    }
-    out.extend_from_slice(b"]}\n");
-    out.into()
 }
 
 /// Any other document of the API's types.
@@ -189,18 +179,28 @@ fn document(encoding: Encoding, value: &Value) -> Result<Bytes, Status> {
 
 /// Bytes, compressed where that pays and the client takes it.
 pub(crate) fn bytes(context: &Context, code: StatusCode, media: &'static str, body: Bytes) -> Response<Body> {
-    let accepted = context.header(ACCEPT_ENCODING).split(',').any(|coding| coding.trim() == "gzip");
-    let gzip = accepted && body.len() >= GZIP_FROM_BYTES;
-    let body = if gzip { compressed(&body) } else { Some(body.clone()) }.map_or((body, false), |done| (done, gzip));
-    let mut response = Response::new(Body::from(body.0));
+    if takes_gzip(context, body.len())
+        && let Some(compressed) = compressed(&body)
+    {
+        let mut response = plain(code, media, Body::from(compressed));
+        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        response.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+        return response;
+    }
+    plain(code, media, Body::from(body))
+}
+
+/// Whether so many bytes are to be compressed.
+fn takes_gzip(context: &Context, length: usize) -> bool {
+    length >= GZIP_FROM_BYTES && context.header(ACCEPT_ENCODING).split(',').any(|coding| coding.trim() == "gzip")
+}
+
+fn plain(code: StatusCode, media: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
     *response.status_mut() = code;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
-    if body.1 {
-        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
-    }
     response
 }
 

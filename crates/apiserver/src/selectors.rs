@@ -37,7 +37,7 @@ pub(crate) fn predicate(context: &Context, endpoint: &Arc<Endpoint>) -> Result<P
     let endpoint = endpoint.clone();
     Ok(Predicate::new(move |object: &Object| {
         name.as_ref().is_none_or(|name| object.name() == name)
-            && (fields.is_everything() || fields.matches_by(|field| endpoint.field(object.value(), field)))
+            && (fields.is_everything() || fields.matches_by(|field| endpoint.field(object, field)))
             && (labels.is_everything() || labels.matches_object(object.value()))
     }))
 }

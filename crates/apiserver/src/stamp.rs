@@ -56,6 +56,11 @@ pub(crate) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value.get("metadata").and_then(|metadata| metadata.get(field)).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// The API version that an object is written in; empty if it does not say so.
+pub(crate) fn api_version(value: &Value) -> &str {
+    value.get("apiVersion").and_then(Value::as_str).unwrap_or_default()
+}
+
 /// Writes what every new object gets.
 pub(crate) fn create(value: &mut Value, now: Timestamp) {
     if let Some(metadata) = metadata(value) {

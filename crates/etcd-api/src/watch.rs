@@ -6,6 +6,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, Stream};
@@ -17,7 +18,7 @@ use tonic::server::{Grpc, NamedService, StreamingService};
 use tonic::{Request, Response, Status, Streaming};
 use tower::Service;
 use tricorn_proto::etcdserverpb::{ResponseHeader, WatchRequest, WatchResponse};
-use tricorn_store::{Events, WatchMessage, Watcher};
+use tricorn_store::{Events, Pacing, WatchMessage, Watcher};
 
 use crate::shared::{Shared, requires_leader};
 use crate::watch_codec::{Answer, WatchCodec};
@@ -30,6 +31,8 @@ const OUTGOING: usize = 64;
 const BATCH_EVENTS: usize = 1024;
 /// Bytes of events after which no more revisions are added to an answer.
 const BATCH_BYTES: usize = 1 << 20;
+/// What follows an answer to a watch this closely is gathered for the next one.
+const GAP: Duration = Duration::from_millis(2);
 
 /// What goes to the client.
 pub(crate) type Outgoing = mpsc::Sender<Result<Answer, Status>>;
@@ -141,6 +144,7 @@ impl Pump {
         let mut next = None;
         let cancel = self.cancel.clone();
         let mut cancelled = pin!(cancel.cancelled());
+        let mut pacing = Pacing::new(GAP);
         loop {
             let message = match next.take() {
                 Some(message) => Some(message),
@@ -150,12 +154,16 @@ impl Pump {
                         self.end(WatchResponse::default()).await;
                         return self.watch_id;
                     }
-                    message = self.watcher.next() => message,
+                    message = async {
+                        pacing.rest().await;
+                        self.watcher.next().await
+                    } => message,
                 },
             };
             let more = match message {
                 Some(WatchMessage::Events { revision, events }) => {
                     let (revision, events) = self.gather(revision, events, &mut next);
+                    pacing.sent();
                     self.send_events(revision, events).await
                 }
                 Some(WatchMessage::Progress { revision }) => self.progress(revision).await,

@@ -11,7 +11,7 @@ use tricorn_patch::{strategic_merge, track_update};
 use tricorn_schema::Definitions;
 
 const ITEMS: usize = 50_000;
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(120);
 
 fn containers(from: usize, image: &str) -> Value {
     // Against the order of their names, which is the worst for a sorted list.

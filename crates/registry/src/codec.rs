@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
+use std::io::Write;
 
 /// Fields that are never written down.
 const UNSTORED: [&str; 2] = ["resourceVersion", "selfLink"];
@@ -61,44 +62,37 @@ pub(crate) fn set_version(value: &mut Value, revision: i64) {
     }
 }
 
-/// The served form: `stored` with the version put in. `value` is the same object, parsed, with its version already set; it is serialized
-/// only where somebody else than [`encode`] wrote the stored form.
-pub(crate) fn with_version(stored: &[u8], value: &Value, revision: i64) -> Result<Bytes, serde_json::Error> {
-    let Some(at) = metadata_start(stored) else {
-        return serde_json::to_vec(value).map(Bytes::from);
-    };
-    let mut number = itoa(revision);
-    let comma = if stored.get(at) == Some(&b'}') { "" } else { "," };
-    number.push('"');
-    number.push_str(comma);
-    let mut out = Vec::with_capacity(stored.len() + 48);
-    out.extend_from_slice(&stored[..at]);
-    out.extend_from_slice(b"\"resourceVersion\":\"");
-    out.extend_from_slice(number.as_bytes());
-    out.extend_from_slice(&stored[at..]);
-    Ok(out.into())
+/// The served form: `text`, stored or served, with this version and no other; `None`: its layout is not the one that [`encode`] makes.
+pub(crate) fn with_version(text: &[u8], revision: i64) -> Option<Bytes> {
+    const VERSION: &[u8] = b"\"resourceVersion\":\"";
+    let at = metadata_start(text)?;
+    let (before, mut rest) = text.split_at_checked(at)?;
+    // A served form has its version first.
+    if let Some(old) = rest.strip_prefix(VERSION) {
+        let end = old.iter().position(|byte| !byte.is_ascii_digit())?;
+        let old = old[end..].strip_prefix(b"\"")?;
+        rest = old.strip_prefix(b",").unwrap_or(old);
+    }
+    let mut out = Vec::with_capacity(text.len() + VERSION.len() + 24);
+    out.extend_from_slice(before);
+    out.extend_from_slice(VERSION);
+    write!(out, "{revision}").ok()?;
+    out.extend_from_slice(if rest.first() == Some(&b'}') { b"\"" } else { b"\"," });
+    out.extend_from_slice(rest);
+    Some(out.into())
 }
 
-fn itoa(number: i64) -> String {
-    number.to_string()
-}
-
-/// Just behind the brace that opens `metadata`, if the object is written the way [`encode`] does and holds no version yet.
+/// Just behind the brace that opens `metadata`, if the object is written the way [`encode`] does.
 fn metadata_start(stored: &[u8]) -> Option<usize> {
     const MARK: &[u8] = b"\"metadata\":{";
     // apiVersion and kind are short: the mark is near the start, or this was not written by us.
     let head = &stored[..stored.len().min(512)];
     let at = head.windows(MARK.len()).position(|window| window == MARK)?;
-    let before = &head[1..at];
+    let before = head.get(1..at)?;
     if before.iter().any(|byte| matches!(byte, b'{' | b'[' | b'\\')) {
         return None;
     }
     Some(at + MARK.len())
-}
-
-/// Whether the stored bytes already carry a version, as they do when somebody else than this code wrote them.
-pub(crate) fn carries_version(value: &Value) -> bool {
-    UNSTORED.iter().any(|field| value["metadata"].get(field).is_some())
 }
 
 #[cfg(test)]
@@ -114,17 +108,25 @@ mod tests {
         let stored = encode(&value).unwrap();
         assert_eq!(stored, r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"x"},"spec":{"metadata":{"a":1}}}"#.as_bytes());
         set_version(&mut value, 12);
-        let served: Value = serde_json::from_slice(&with_version(&stored, &value, 12).unwrap()).unwrap();
-        assert_eq!(served, value);
+        let served = with_version(&stored, 12).unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&served).unwrap(), value);
+        assert_eq!(with_version(&served, 3), with_version(&stored, 3), "a version takes the place of another");
+        let bare = encode(&json!({"metadata": {}})).unwrap();
+        let served = with_version(&bare, 1).unwrap();
+        assert_eq!(served, r#"{"metadata":{"resourceVersion":"1"}}"#);
+        assert_eq!(with_version(&served, 23).unwrap(), r#"{"metadata":{"resourceVersion":"23"}}"#);
     }
 
     #[test]
-    fn a_foreign_layout_is_serialized_anew() {
-        let mut value = json!({"spec": {"metadata": {}}, "metadata": {}});
-        let stored = serde_json::to_vec(&value).unwrap();
-        set_version(&mut value, 3);
-        let served: Value = serde_json::from_slice(&with_version(&stored, &value, 3).unwrap()).unwrap();
-        assert_eq!(served["metadata"]["resourceVersion"], "3");
-        assert_eq!(served["spec"]["metadata"], json!({}));
+    fn a_foreign_layout_is_left_to_others() {
+        for text in [
+            r#"{"spec":{"metadata":{}},"metadata":{}}"#,
+            r#"{"kind":"\"metadata\":{"}"#,
+            "",
+            "{",
+            r#"{"metadata":{"resourceVersion":"x"}}"#,
+        ] {
+            assert_eq!(with_version(text.as_bytes(), 3), None, "{text}");
+        }
     }
 }

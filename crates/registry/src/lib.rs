@@ -2,7 +2,7 @@
 //!
 //! This room knows where an object lives (`/registry/...`, laid out as upstream lays it out), how it is written down, how it is
 //! changed without losing anybody else's change, and how it is listed and watched cheaply: every resource that somebody asked for has
-//! one cache, fed by one watch of the store, in which an object is parsed once and serialized once for all who read it.
+//! one cache, fed by one watch of the store, in which an object is the text that is served, and is parsed once for all who look into it.
 //!
 //! It must never know HTTP, verbs, users, defaults or validation: what is handed in is what gets stored.
 
@@ -11,6 +11,7 @@ mod codec;
 mod continuation;
 mod encodings;
 mod error;
+mod head;
 mod keys;
 mod leases;
 mod list;

@@ -3,14 +3,17 @@
 use crate::cache::{Cache, Change, ChangeKind, Position};
 use crate::list::Predicate;
 use crate::object::Object;
-use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use tricorn_meta::Status;
+use tricorn_store::Pacing;
 
 /// A watcher takes at most this many changes from the ring at once.
 const BATCH: usize = 256;
+/// What follows a batch this closely is gathered for the next one.
+const GAP: Duration = Duration::from_millis(5);
 
 /// One thing that a watcher is told.
 #[derive(Clone, Debug)]
@@ -19,15 +22,6 @@ pub struct WatchEvent {
     pub kind: ChangeKind,
     /// The object to show.
     pub object: Arc<Object>,
-    /// The change that this tells as it happened.
-    change: Option<Arc<Change>>,
-}
-
-impl WatchEvent {
-    /// The event as one line of JSON. Of a change that is told as it happened, it is made once and shared by all watchers who ask for it.
-    pub fn line(&self) -> Bytes {
-        self.change.as_ref().map_or_else(|| crate::cache::line(self.kind, self.object.body()), |change| change.line())
-    }
 }
 
 /// What a watcher is told at once.
@@ -49,6 +43,7 @@ pub struct Watch {
     scope: String,
     predicate: Predicate,
     seen: i64,
+    pacing: Pacing,
 }
 
 impl Watch {
@@ -62,7 +57,7 @@ impl Watch {
     ) -> Self {
         let mut reached = cache.changes();
         reached.mark_changed();
-        Self { cache, reached, position, history, scope, predicate, seen }
+        Self { cache, reached, position, history, scope, predicate, seen, pacing: Pacing::new(GAP) }
     }
 
     /// The next events, or an empty batch when only the revision moved. An error means that the watcher was too slow and must list again.
@@ -76,6 +71,7 @@ impl Watch {
             return Ok(batch);
         }
         loop {
+            self.pacing.rest().await;
             if self.reached.changed().await.is_err() {
                 return Err(Status::service_unavailable("the server is shutting down".to_owned()));
             }
@@ -93,6 +89,9 @@ impl Watch {
                 self.reached.mark_changed();
             } else {
                 batch.revision = batch.revision.max(reached);
+            }
+            if !batch.events.is_empty() && !more {
+                self.pacing.sent();
             }
             if batch.revision > self.seen || !batch.events.is_empty() {
                 self.seen = batch.revision;
@@ -119,20 +118,18 @@ impl Watch {
 }
 
 /// What a watcher that only sees objects which match is told of a change.
-fn seen_through(change: &Arc<Change>, predicate: &Predicate) -> Option<WatchEvent> {
-    let whole = || WatchEvent { kind: change.kind, object: change.object.clone(), change: Some(change.clone()) };
-    let seen_as = |kind: ChangeKind, object: Arc<Object>| WatchEvent { kind, object, change: None };
+fn seen_through(change: &Change, predicate: &Predicate) -> Option<WatchEvent> {
+    let seen_as = |kind: ChangeKind, object: &Arc<Object>| WatchEvent { kind, object: object.clone() };
     let after = change.kind != ChangeKind::Deleted && predicate.matches(&change.object);
     let before = change.previous.as_ref().is_some_and(|previous| predicate.matches(previous));
     match (before, after) {
         (false, false) => None,
-        (true, true) => Some(whole()),
-        (false, true) if change.kind == ChangeKind::Added => Some(whole()),
-        (true, false) if change.kind == ChangeKind::Deleted => Some(whole()),
-        (false, true) => Some(seen_as(ChangeKind::Added, change.object.clone())),
+        (true, true) => Some(seen_as(change.kind, &change.object)),
+        (false, true) => Some(seen_as(ChangeKind::Added, &change.object)),
+        (true, false) if change.kind == ChangeKind::Deleted => Some(seen_as(change.kind, &change.object)),
         (true, false) => {
             let last = change.previous.as_ref()?.at(change.revision).ok()?;
-            Some(seen_as(ChangeKind::Deleted, Arc::new(last)))
+            Some(seen_as(ChangeKind::Deleted, &Arc::new(last)))
         }
     }
 }

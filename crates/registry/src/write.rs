@@ -66,7 +66,7 @@ impl Registry {
         }
         let lease = self.lease(resource).await?;
         match self.write(&key, 0, Some((stored.clone(), lease)), options).await? {
-            Attempt::Done(revision) => written(key, value, &stored, revision),
+            Attempt::Done(revision) => written(&key, &stored, revision),
             Attempt::Lost(_) => Err(Status::already_exists(&resource.group, &resource.plural, name)),
         }
     }
@@ -146,11 +146,11 @@ impl Registry {
             Step::Put(value) => {
                 let stored = encode(key, &value)?;
                 if options.dry_run {
-                    return written(key.to_owned(), value, &stored, current.revision()).map(Ok);
+                    return written(key, &stored, current.revision()).map(Ok);
                 }
                 let lease = self.lease(resource).await?;
                 match self.write(key, current.revision(), Some((stored.clone(), lease)), options).await? {
-                    Attempt::Done(revision) => written(key.to_owned(), value, &stored, revision).map(Ok),
+                    Attempt::Done(revision) => written(key, &stored, revision).map(Ok),
                     Attempt::Lost(kv) => Ok(Err(lost(kv))),
                 }
             }
@@ -215,8 +215,9 @@ fn encode(key: &str, value: &Value) -> Result<Bytes, Status> {
     codec::encode(value).map_err(|error| unreadable(key, &error))
 }
 
-fn written(key: String, value: Value, stored: &[u8], revision: i64) -> Result<Arc<Object>, Status> {
-    Object::written(key.as_str().into(), value, stored, revision).map(Arc::new).map_err(|error| unreadable(&key, &error))
+/// An object that has just been written.
+fn written(key: &str, stored: &[u8], revision: i64) -> Result<Arc<Object>, Status> {
+    Object::decode(key.into(), stored, revision).map(Arc::new).map_err(|error| unreadable(key, &error))
 }
 
 fn unreadable(key: &str, error: &serde_json::Error) -> Status {

@@ -135,7 +135,7 @@ impl Handler {
 
     /// How far a reader must have applied.
     pub async fn read_index(&self) -> peer::ReadIndexReply {
-        match self.node.read_index_here(self.node.deadline()).await {
+        match self.node.read_index(self.node.deadline()).await {
             Ok(Attempt::Done(index)) => peer::ReadIndexReply { index, failure: None },
             Ok(Attempt::Again) => peer::ReadIndexReply { index: 0, failure: Some(Error::NotLeader.to_failure()) },
             Err(error) => peer::ReadIndexReply { index: 0, failure: Some(error.to_failure()) },

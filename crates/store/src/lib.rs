@@ -31,6 +31,7 @@ mod members;
 mod mutation;
 mod network;
 mod node;
+mod pacing;
 mod passwords;
 mod proposer;
 mod reads;
@@ -62,6 +63,7 @@ pub use maintenance::{SnapshotStream, Status};
 pub use members::MemberInfo;
 #[cfg(feature = "mutations")]
 pub use mutation::{MUTATIONS, Mutation, choose};
+pub use pacing::Pacing;
 pub use restore::{RestoreConfig, SnapshotInfo, inspect, inspect_etcd, is_etcd, restore, restore_etcd, set_aside};
 pub use store::Store;
 pub use tricorn_mvcc as mvcc;

@@ -9,6 +9,7 @@ use crate::machine::StateMachine;
 use crate::mutation::{Mutation, active};
 use crate::passwords::Passwords;
 use crate::proposer::{Ask, Load};
+use crate::reads::Waiter;
 use crate::state::State;
 use crate::types::{Outcome, Proposal, Types};
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use openraft::errors::{ClientWriteError, RaftError};
 use prost::Message;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{RwLock, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{RwLock, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tricorn_mvcc::Limits;
@@ -53,7 +54,10 @@ pub(crate) struct Node {
     pub heard: watch::Sender<Instant>,
     pub permits: Arc<Semaphore>,
     pub max_proposals: usize,
-    pub reads: mpsc::Sender<oneshot::Sender<Result<()>>>,
+    /// Readers of this member.
+    pub barriers: mpsc::Sender<Waiter<()>>,
+    /// Members that ask this one, when it leads, how far a reader must have applied.
+    pub indices: mpsc::Sender<Waiter<Attempt<u64>>>,
     /// Held while rests of leases are written down; shared by those who clear them.
     pub marking: RwLock<()>,
     pub proposals: mpsc::Sender<Ask>,
@@ -61,6 +65,7 @@ pub(crate) struct Node {
 }
 
 /// What became of an attempt.
+#[derive(Clone, Copy)]
 pub(crate) enum Attempt<T> {
     Done(T),
     /// It certainly did not happen: trying again is safe.

@@ -1,4 +1,5 @@
-//! Linearizable reads: one question to the leader answers all readers that were waiting when it was asked.
+//! Linearizable reads: one question to the leader answers all readers that were waiting when it was asked, and one round of the leader
+//! answers all members whose questions were waiting when it began.
 
 use crate::error::{Error, Result};
 use crate::link::Lane;
@@ -13,10 +14,34 @@ use tokio::time::Instant;
 /// Readers that may wait for one question.
 pub(crate) const QUEUE: usize = 65_536;
 
-type Waiter = oneshot::Sender<Result<()>>;
+/// Waits for a round.
+pub(crate) type Waiter<T> = oneshot::Sender<Result<T>>;
 
-/// Asks in turn, for whoever has come meanwhile.
-pub(crate) async fn serve(node: Arc<Node>, mut queue: mpsc::Receiver<Waiter>) {
+/// Answers readers of this member, until it stops.
+pub(crate) async fn serve_barriers(node: Arc<Node>, queue: mpsc::Receiver<Waiter<()>>) {
+    rounds(&node, queue, || {
+        let node = node.clone();
+        async move { node.barrier().await }
+    })
+    .await;
+}
+
+/// Answers members that ask this one for its read index, this one among them, until it stops.
+pub(crate) async fn serve_indices(node: Arc<Node>, queue: mpsc::Receiver<Waiter<Attempt<u64>>>) {
+    rounds(&node, queue, || {
+        let node = node.clone();
+        async move { node.confirm().await }
+    })
+    .await;
+}
+
+/// Plays one round after the other, each for whoever has come before it began.
+async fn rounds<T, F, Fut>(node: &Node, mut queue: mpsc::Receiver<Waiter<T>>, round: F)
+where
+    T: Clone,
+    F: Fn() -> Fut,
+    Fut: Future<Output = Result<T>>,
+{
     let mut waiters = Vec::new();
     loop {
         tokio::select! {
@@ -24,7 +49,7 @@ pub(crate) async fn serve(node: Arc<Node>, mut queue: mpsc::Receiver<Waiter>) {
             () = node.stop.cancelled() => return,
             taken = queue.recv_many(&mut waiters, QUEUE) => if taken == 0 { return },
         }
-        let result = node.barrier().await;
+        let result = round().await;
         if active(Mutation::ReadIndexTooEarly) {
             while let Ok(late) = queue.try_recv() {
                 waiters.push(late);
@@ -37,20 +62,24 @@ pub(crate) async fn serve(node: Arc<Node>, mut queue: mpsc::Receiver<Waiter>) {
     }
 }
 
+/// Waits for the next round.
+async fn next_round<T>(queue: &mpsc::Sender<Waiter<T>>, deadline: Instant) -> Result<T> {
+    let (waiter, ready) = oneshot::channel();
+    queue.try_send(waiter).map_err(|error| match error {
+        mpsc::error::TrySendError::Full(_) => Error::TooManyRequests,
+        mpsc::error::TrySendError::Closed(_) => Error::Stopped,
+    })?;
+    match tokio::time::timeout_at(deadline, ready).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(Error::Stopped),
+        Err(_) => Err(Error::Timeout),
+    }
+}
+
 impl Node {
     /// Returns once everything that was committed when it was called has been applied here.
     pub async fn read_barrier(&self) -> Result<()> {
-        let (waiter, ready) = oneshot::channel();
-        let deadline = self.deadline();
-        self.reads.try_send(waiter).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Error::TooManyRequests,
-            mpsc::error::TrySendError::Closed(_) => Error::Stopped,
-        })?;
-        match tokio::time::timeout_at(deadline, ready).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(Error::Stopped),
-            Err(_) => Err(Error::Timeout),
-        }
+        next_round(&self.barriers, self.deadline()).await
     }
 
     async fn barrier(&self) -> Result<()> {
@@ -59,7 +88,7 @@ impl Node {
         let index = loop {
             let leader = leadership.borrow_and_update().leader;
             let attempt = match leader {
-                Some(id) if id == self.id => self.read_index_here(deadline).await?,
+                Some(id) if id == self.id => self.read_index(deadline).await?,
                 Some(id) => self.read_index_there(id, deadline).await?,
                 None => Attempt::Again,
             };
@@ -71,12 +100,18 @@ impl Node {
         self.await_applied(index, deadline).await
     }
 
-    /// The index up to which a reader must have applied; only the leader knows.
-    pub async fn read_index_here(&self, deadline: Instant) -> Result<Attempt<u64>> {
+    /// The index up to which a reader must have applied, from the next round of this member, which must lead.
+    pub async fn read_index(&self, deadline: Instant) -> Result<Attempt<u64>> {
+        next_round(&self.indices, deadline).await
+    }
+
+    /// Finds out whether this member still leads, and up to where a reader must have applied.
+    async fn confirm(&self) -> Result<Attempt<u64>> {
         let policy = if self.lease_reads { ReadPolicy::LeaseRead } else { ReadPolicy::ReadIndex };
-        let asked = tokio::time::timeout_at(deadline, self.raft.get_read_linearizer(policy));
+        // Who hears nothing of its quorum for so long has been replaced, or is about to be; others wait for this round to end.
+        let asked = tokio::time::timeout(self.election_timeout * 2, self.raft.get_read_linearizer(policy));
         match asked.await {
-            Err(_) => Err(Error::Timeout),
+            Err(_) => Ok(Attempt::Again),
             Ok(Ok(linearizer)) => Ok(Attempt::Done(linearizer.read_log_id().index())),
             Ok(Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(_) | LinearizableReadError::QuorumNotEnough(_)))) => {
                 Ok(Attempt::Again)

@@ -234,7 +234,8 @@ pub(crate) async fn start_on(mut config: StoreConfig, transport: Arc<dyn Transpo
     let (machine, apply_worker) = started.map_err(|error| Error::disk("start the apply thread", &error))?;
     let raft = Raft::new(identity.member_id, raft_config, networks, log.clone(), machine).await;
     let raft = raft.map_err(|error| Error::Raft(error.to_string()))?;
-    let (reads, questions) = mpsc::channel(reads::QUEUE);
+    let (barriers, readers) = mpsc::channel(reads::QUEUE);
+    let (indices, questions) = mpsc::channel(reads::QUEUE);
     let (proposals, proposed) = mpsc::channel(proposer::QUEUE);
     let stop = CancellationToken::new();
     let node = Arc::new(Node {
@@ -256,7 +257,8 @@ pub(crate) async fn start_on(mut config: StoreConfig, transport: Arc<dyn Transpo
         heard: watch::Sender::new(tokio::time::Instant::now()),
         max_proposals: config.timing.max_proposals,
         permits: Arc::new(Semaphore::new(config.timing.max_proposals)),
-        reads,
+        barriers,
+        indices,
         marking: RwLock::default(),
         proposals,
         stop: stop.clone(),
@@ -273,7 +275,8 @@ pub(crate) async fn start_on(mut config: StoreConfig, transport: Arc<dyn Transpo
     let mine = Member { name: config.name, client_urls: config.client_urls, ..Member::default() };
     let mut tasks: Vec<JoinHandle<()>> = served.tasks;
     tasks.push(host::spawn(leadership::follow(node.clone())));
-    tasks.push(host::spawn(reads::serve(node.clone(), questions)));
+    tasks.push(host::spawn(reads::serve_barriers(node.clone(), readers)));
+    tasks.push(host::spawn(reads::serve_indices(node.clone(), questions)));
     tasks.push(host::spawn(proposer::serve(node.clone(), proposed)));
     tasks.push(host::spawn(leases::drive(node.clone())));
     tasks.push(host::spawn(trim::drive(node.clone())));

@@ -49,5 +49,5 @@ pub(crate) async fn serve(server: &Server, context: &Context, endpoint: &Arc<End
         result?;
     }
     drop(running);
-    respond::list(context, endpoint, &listing)
+    respond::list(context, endpoint, listing)
 }

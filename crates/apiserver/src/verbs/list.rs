@@ -22,7 +22,7 @@ pub(crate) async fn serve(server: &Server, context: &Context, endpoint: &Arc<End
         predicate: selectors::predicate(context, endpoint)?,
     };
     match server.registry.list(&endpoint.stored, &query).await? {
-        Paged::Page(listing) => respond::list(context, endpoint, &listing),
+        Paged::Page(listing) => respond::list(context, endpoint, listing),
         Paged::Expired { message, token } => {
             let refusal = Status::expired(message);
             let mut body = refusal.to_json();

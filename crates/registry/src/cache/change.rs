@@ -1,8 +1,7 @@
 //! One change of one object, shared by all who watch.
 
 use crate::object::Object;
-use bytes::Bytes;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// What happened to an object; also what a watcher is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,32 +36,15 @@ pub struct Change {
     pub object: Arc<Object>,
     /// The object before the change.
     pub previous: Option<Arc<Object>>,
-    line: OnceLock<Bytes>,
 }
 
 impl Change {
     pub(crate) fn new(revision: i64, kind: ChangeKind, object: Arc<Object>, previous: Option<Arc<Object>>) -> Self {
-        Self { revision, kind, object, previous, line: OnceLock::new() }
+        Self { revision, kind, object, previous }
     }
 
-    /// The change as one line of a watch, written once for all watchers.
-    pub fn line(&self) -> Bytes {
-        self.line.get_or_init(|| line(self.kind, self.object.body())).clone()
-    }
-
-    /// How many bytes are kept of the change: the object in the encodings that have been asked for, and the line, once somebody has.
+    /// How many bytes are kept of the change: the object in the encodings that have been asked for.
     pub(crate) fn bytes(&self) -> usize {
-        self.object.bytes() + self.line.get().map_or(0, Bytes::len)
+        self.object.bytes()
     }
-}
-
-/// One line of a watch.
-pub(crate) fn line(kind: ChangeKind, body: &[u8]) -> Bytes {
-    let mut line = Vec::with_capacity(body.len() + 32);
-    line.extend_from_slice(b"{\"type\":\"");
-    line.extend_from_slice(kind.as_str().as_bytes());
-    line.extend_from_slice(b"\",\"object\":");
-    line.extend_from_slice(body);
-    line.extend_from_slice(b"}\n");
-    line.into()
 }

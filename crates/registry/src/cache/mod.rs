@@ -4,7 +4,6 @@ mod change;
 mod feed;
 mod state;
 
-pub(crate) use change::line;
 pub use change::{Change, ChangeKind};
 pub(crate) use feed::{event_change, read, run};
 pub(crate) use state::{Position, State};

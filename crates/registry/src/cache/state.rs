@@ -121,7 +121,7 @@ impl State {
         }
     }
 
-    /// Changes grow while they are in the ring, as watchers ask for lines and encodings: most of them soon, so a change is measured again when it has
+    /// Changes grow while they are in the ring, as watchers ask for encodings: most of them soon, so a change is measured again when it has
     /// the floor behind it, and some much later, so all are, one each time.
     fn measure_again(&mut self) {
         let settled = self.ring.len().checked_sub(RING_FLOOR);

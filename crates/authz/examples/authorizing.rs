@@ -1,4 +1,4 @@
-//! What a decision costs in a cluster with many bindings and pods: `cargo run --release -p tricorn-authz --example cost`.
+//! What a decision costs in a cluster with many bindings and pods: `cargo run --release -p tricorn-authz --example authorizing`.
 #![allow(clippy::print_stdout)]
 
 use std::hint::black_box;
