@@ -8,7 +8,7 @@ use kube::client::Body;
 use serde_json::Value;
 
 /// No answer may take longer.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 pub const JSON: &str = "application/json";
 pub const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";

@@ -11,7 +11,7 @@ use crate::api::Answer;
 /// This much of an answer is told.
 const TOLD_BYTES: usize = 600;
 /// How long controllers have for what they do.
-pub const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
 
 /// One kind, or one area, and what is wrong with it.

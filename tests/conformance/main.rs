@@ -74,14 +74,16 @@ async fn walked(api: &Api, kind: &discovery::Kind, sample: Option<&samples::Samp
     case
 }
 
-/// A namespace in which pods may be made.
+/// A namespace in which pods may be made, and to which nothing comes by itself any more.
 async fn namespaced(api: &Api, case: &Case, namespace: &str) {
     let made = api.post("/api/v1/namespaces", &json!({"metadata": {"name": namespace}})).await;
     case.code("a namespace is created", &made, 201);
-    let account = format!("/api/v1/namespaces/{namespace}/serviceaccounts/default");
-    case.soon("the namespace has its account", async || match api.get(&account).await.code {
-        200 => Ok(()),
-        code => Err(code),
-    })
-    .await;
+    for given in ["serviceaccounts/default", "configmaps/kube-root-ca.crt"] {
+        let path = format!("/api/v1/namespaces/{namespace}/{given}");
+        case.soon(&format!("the namespace has its {given}"), async || match api.get(&path).await.code {
+            200 => Ok(()),
+            code => Err(code),
+        })
+        .await;
+    }
 }

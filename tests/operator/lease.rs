@@ -11,7 +11,7 @@ use kube::{Api, Client, ResourceExt};
 use super::MANAGER;
 
 /// Who has not renewed the lease for so long has lost it.
-const LEASE: Duration = Duration::from_secs(8);
+const LEASE: Duration = Duration::from_secs(15);
 const RENEW: Duration = Duration::from_millis(500);
 /// An answer about the lease that takes longer is none.
 const ANSWER: Duration = Duration::from_secs(2);

@@ -36,14 +36,14 @@ impl User {
             applied.map_err(|late| late.to_string())?.map_err(|error| error.to_string())
         })
         .await;
-        until("the operator has seen it", SOON, async || match self.gardens.get_status("g").await {
-            Ok(now) if Some(now.status.observed_generation) == applied.metadata.generation => Ok(()),
+        let found = until("the operator has seen it", SOON, async || match self.gardens.get_status("g").await {
+            Ok(now) if Some(now.status.observed_generation) == applied.metadata.generation => Ok(now),
             other => Err(format!("{other:?}")),
         })
         .await;
-        let found = self.gardens.get("g").await.unwrap();
         assert_eq!((found.status.planted, found.finalizers()), (plants.len(), &[FINALIZER.to_owned()][..]));
-        let children = self.maps.list(&ListParams::default().labels(&format!("{LABEL}=g"))).await.unwrap();
+        let params = ListParams::default().labels(&format!("{LABEL}=g"));
+        let children = until("the children are listed", SOON, async || self.maps.list(&params).await).await;
         let children: BTreeMap<_, _> = children.into_iter().map(|child| (child.name_any(), child.data.unwrap()["about"].clone())).collect();
         let expected: BTreeMap<_, _> = plants.iter().map(|(plant, about)| (format!("g-{plant}"), (*about).to_owned())).collect();
         assert_eq!(children, expected);

@@ -62,7 +62,8 @@ until("two replicas are ready", lambda: apps.read_namespaced_deployment(NAME, NA
 pods = core.list_namespaced_pod(NAMESPACE, label_selector=f"app={NAME}").items
 assert len(pods) == 2, pods
 pod = pods[0].metadata.name
-assert core.read_namespaced_pod_log(pod, NAMESPACE).strip() == "ready"
+# A container runs before it has said anything.
+until("the pod writes its log", lambda: core.read_namespaced_pod_log(pod, NAMESPACE).strip() == "ready")
 said = stream(core.connect_get_namespaced_pod_exec, pod, NAMESPACE, command=["sh", "-c", "echo $GREETING"], stdout=True, stderr=True)
 assert said.strip() == "hello", said
 

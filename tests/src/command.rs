@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 /// No command of a test may take longer, unless it says so.
-const DEADLINE: Duration = Duration::from_secs(90);
+const DEADLINE: Duration = Duration::from_secs(300);
 
 /// What became of a command.
 #[derive(Debug)]

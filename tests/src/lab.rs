@@ -10,6 +10,8 @@ use tricorn_testbed::{Cluster, ClusterConfig, Silent, StateFile, Status, exec_co
 use crate::command::{Ran, binary, run, run_within};
 use crate::wait::until;
 
+/// How long the cluster has for what follows by itself from what was asked.
+const SOON: Duration = Duration::from_secs(60);
 /// How much of each log is shown of a test that fails.
 const LOG_LINES: usize = 60;
 
@@ -76,6 +78,16 @@ impl Lab {
         run("kubectl", arguments, &[("KUBECONFIG", &self.cluster.kubeconfig())]).await
     }
 
+    /// What kubectl says, once it says all of `words`: events, for one, are written a moment after what they tell of.
+    pub async fn until_says(&self, line: &str, words: &[&str]) -> String {
+        until(&format!("`kubectl {line}` says {words:?}"), SOON, async || {
+            let ran = self.kubectl(line).await;
+            let says = ran.code == Some(0) && words.iter().all(|word| ran.out.contains(word));
+            if says { Ok(ran.out) } else { Err(format!("{}{}", ran.out, ran.err)) }
+        })
+        .await
+    }
+
     /// Applies a manifest given as text.
     pub async fn apply(&self, manifest: &str) -> Ran {
         let path = self.scratch("manifest.yaml");
@@ -102,11 +114,24 @@ impl Lab {
 
     /// The name of the leader, once all servers that run agree on one.
     pub async fn leader(&self) -> String {
-        until("servers agree on a leader", Duration::from_secs(20), async || {
+        until("servers agree on a leader", SOON, async || {
             let status = self.status().await;
             status.leader.clone().ok_or_else(|| format!("{status:?}"))
         })
         .await
+    }
+
+    /// Waits until every server has applied what had been acknowledged before the call: some answers are of one server's own state, and
+    /// nobody knows which server the next request goes to.
+    pub async fn caught_up(&self) {
+        let mut wanted = None;
+        until("all servers have caught up", SOON, async || {
+            let status = self.status().await;
+            let applied = || status.hosts.iter().filter_map(|host| host.applied);
+            // All of them answer then, the leader too, which has applied whatever was acknowledged.
+            if status.healthy && applied().min() >= *wanted.get_or_insert(applied().max()) { Ok(()) } else { Err(format!("{status:?}")) }
+        })
+        .await;
     }
 
     /// A kube-rs client of the administrator's.

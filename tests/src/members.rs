@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 use crate::command::{Ran, binary, run};
 use crate::wait::until;
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(60);
 
 /// Three members on loopback; they go when it is dropped.
 pub struct Members {

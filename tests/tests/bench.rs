@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tricorn_e2e::{LoneServer, Ran, binary, run_within};
 
-const SOON: Duration = Duration::from_secs(120);
+const SOON: Duration = Duration::from_secs(300);
 
 async fn bench(server: &LoneServer, line: &str) -> Ran {
     let kubeconfig = server.kubeconfig();

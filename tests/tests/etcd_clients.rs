@@ -12,8 +12,8 @@ use etcd_client::{
 };
 use tricorn_e2e::{Members, javascript, python, run_within, until, within};
 
-const SOON: Duration = Duration::from_secs(30);
-const SCRIPT: Duration = Duration::from_secs(120);
+const SOON: Duration = Duration::from_secs(60);
+const SCRIPT: Duration = Duration::from_secs(300);
 
 #[tokio::test]
 async fn every_call_of_the_rust_client_works() {
@@ -182,6 +182,11 @@ async fn authentication(client: &mut Client, all: &[&str]) {
     assert_eq!(client.user_get("alice").await.unwrap().roles(), ["reader"]);
     assert_eq!((client.user_list().await.unwrap().users().len(), client.role_list().await.unwrap().roles().len()), (2, 2));
     client.auth_enable().await.unwrap();
+    // A member that does not know it yet would take whoever writes there for nobody.
+    for endpoint in all {
+        let mut nobody = Client::connect([endpoint], None).await.unwrap();
+        assert_eq!(said(nobody.get("a", None).await), "InvalidArgument: etcdserver: user name is empty");
+    }
     let as_user = |name: &str, password: &str| Client::connect(all.to_vec(), Some(ConnectOptions::new().with_user(name, password)));
     assert!(as_user("alice", "wrong").await.is_err());
     let mut alice = as_user("alice", "hers").await.unwrap();

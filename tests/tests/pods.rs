@@ -9,6 +9,7 @@ use tricorn_e2e::{Lab, Ran, run, until};
 
 const SOON: Duration = Duration::from_secs(60);
 const MANIFEST: &str = include_str!("../manifests/pods.yaml");
+const PROBED: &str = include_str!("../manifests/probed.yaml");
 const OWNER: &str = "
 apiVersion: apps/v1
 kind: Deployment
@@ -52,7 +53,7 @@ async fn until_object(lab: &Lab, what: &str, right: impl Fn(&Value) -> bool) -> 
 }
 
 async fn ready(lab: &Lab, pod: &str) {
-    lab.kubectl(&format!("wait --for=condition=Ready pod/{pod} --timeout=60s")).await.ok();
+    lab.kubectl(&format!("wait --for=condition=Ready pod/{pod} --timeout=120s")).await.ok();
 }
 
 /// The status of one container of a pod.
@@ -87,7 +88,9 @@ async fn many(lab: &Lab, host: &Path) {
     assert_eq!(std::fs::read_to_string(host.join("word")).unwrap(), "out\n");
     assert!(shell("touch /config/x 2>&1 || true").await.contains("Read-only"));
     for name in ["one", "two"] {
-        assert_eq!(lab.kubectl(&format!("logs many -c {name}")).await.ok(), format!("started {name}\n"));
+        // A container runs before it has said anything.
+        let said = format!("started {name}\n");
+        assert_eq!(lab.until_says(&format!("logs many -c {name}"), &[&said]).await, said);
     }
     lab.kubectl("logs many -c three").await.fails(1, &["three"]);
     // A terminal of one's own.
@@ -106,27 +109,23 @@ async fn crashes(lab: &Lab) {
     assert_eq!(status["lastState"]["terminated"]["exitCode"], 3, "{status}");
     assert!(status["state"]["waiting"]["message"].as_str().unwrap().starts_with("back-off "), "{status}");
     assert_eq!(lab.kubectl("logs crash --previous").await.ok(), "about to fail\n");
-    assert!(lab.kubectl("get pod crash").await.ok().contains("CrashLoopBackOff"));
-    assert!(lab.kubectl("describe pod crash").await.ok().contains("Back-off restarting failed container"));
+    // It may run again just now.
+    lab.until_says("get pod crash", &["CrashLoopBackOff"]).await;
+    lab.until_says("describe pod crash", &["Back-off restarting failed container"]).await;
     lab.kubectl("delete pod crash").await.ok();
 }
 
 async fn probes(lab: &Lab) {
+    lab.apply(PROBED).await.ok();
     // Its HTTP probe fails until there is a page.
     until_object(lab, "pod probed", |pod| container(pod, "http")["started"] == true && container(pod, "http")["ready"] == false).await;
+    lab.until_says("describe pod probed", &["Readiness probe failed: HTTP probe failed with statuscode: 404"]).await;
     lab.kubectl("exec probed -c http -- touch /www/ready").await.ok();
     ready(lab, "probed").await;
     lab.kubectl("exec probed -c exec -- touch /tmp/dead").await.ok();
     let pod = until_object(lab, "pod probed", |pod| container(pod, "exec")["restartCount"] == 1).await;
     assert_eq!(container(&pod, "http")["restartCount"], 0, "{pod}");
-    let described = lab.kubectl("describe pod probed").await.ok();
-    for words in [
-        "Readiness probe failed: HTTP probe failed with statuscode: 404",
-        "Liveness probe failed",
-        "failed liveness probe, will be restarted",
-    ] {
-        assert!(described.contains(words), "no {words:?} in\n{described}");
-    }
+    lab.until_says("describe pod probed", &["Liveness probe failed", "failed liveness probe, will be restarted"]).await;
     lab.kubectl("exec probed -c http -- rm /www/ready").await.ok();
     until_object(lab, "pod probed", |pod| container(pod, "http")["ready"] == false).await;
 }
@@ -144,8 +143,8 @@ async fn endings(lab: &Lab, host: &Path) {
 async fn excuses(lab: &Lab) {
     let reason = |pod: &Value| container(pod, "c")["state"]["waiting"]["reason"].as_str().unwrap_or_default().to_owned();
     until_object(lab, "pod unknown-image", |pod| ["ErrImagePull", "ImagePullBackOff"].contains(&reason(pod).as_str())).await;
-    let described = lab.kubectl("describe pod unknown-image").await.ok();
-    assert!(described.contains("tricorn image import"), "the remedy is not named in\n{described}");
+    // The remedy is named.
+    lab.until_says("describe pod unknown-image", &["tricorn image import"]).await;
     let pod = until_object(lab, "pod unknown-config", |pod| reason(pod) == "CreateContainerConfigError").await;
     let message = container(&pod, "c")["state"]["waiting"]["message"].as_str().unwrap();
     assert_eq!(message, "configmap \"nowhere\" not found");
@@ -155,10 +154,10 @@ async fn excuses(lab: &Lab) {
 }
 
 async fn jobs(lab: &Lab) {
-    lab.kubectl("wait --for=condition=Complete job/works --timeout=60s").await.ok();
+    lab.kubectl("wait --for=condition=Complete job/works --timeout=120s").await.ok();
     let job = until_object(lab, "job works", |job| job["status"]["succeeded"] == 3).await;
     assert!(job["status"]["completionTime"].is_string(), "{job}");
-    lab.kubectl("wait --for=condition=Failed job/fails --timeout=60s").await.ok();
+    lab.kubectl("wait --for=condition=Failed job/fails --timeout=120s").await.ok();
     let job = until_object(lab, "job fails", |job| job["status"]["failed"] == 1).await;
     let conditions = job["status"]["conditions"].as_array().unwrap();
     assert!(conditions.iter().any(|c| c["type"] == "Failed" && c["reason"] == "BackoffLimitExceeded"), "{job}");
@@ -174,7 +173,7 @@ async fn jobs(lab: &Lab) {
 async fn owners(lab: &Lab) {
     let (delete, left) = ("delete deployment owner", "get replicasets,pods -l app=owner -o name");
     lab.apply(OWNER).await.ok();
-    lab.kubectl("wait --for=condition=Available deployment/owner --timeout=60s").await.ok();
+    lab.kubectl("wait --for=condition=Available deployment/owner --timeout=120s").await.ok();
     lab.kubectl(&format!("{delete} --cascade=orphan")).await.ok();
     let orphans = lab.kubectl(left).await.ok();
     assert_eq!(orphans.lines().count(), 2, "a ReplicaSet and its pod should be left: {orphans}");
@@ -182,15 +181,15 @@ async fn owners(lab: &Lab) {
     assert_eq!(references, "");
     // A new owner takes them in, and goes only after them.
     lab.apply(OWNER).await.ok();
-    lab.kubectl("wait --for=condition=Available deployment/owner --timeout=60s").await.ok();
+    lab.kubectl("wait --for=condition=Available deployment/owner --timeout=120s").await.ok();
     assert_eq!(lab.kubectl(left).await.ok(), orphans);
-    lab.kubectl(&format!("{delete} --cascade=foreground --timeout=60s")).await.ok();
+    lab.kubectl(&format!("{delete} --cascade=foreground --timeout=120s")).await.ok();
     assert_eq!(lab.kubectl("get replicasets -l app=owner -o name").await.ok(), "");
 
     lab.kubectl("create namespace full").await.ok();
     lab.apply(&OWNER.replace("name: owner}", "name: owner, namespace: full}")).await.ok();
-    lab.kubectl("-n full wait --for=condition=Available deployment/owner --timeout=60s").await.ok();
-    lab.kubectl("delete namespace full --timeout=60s").await.ok();
+    lab.kubectl("-n full wait --for=condition=Available deployment/owner --timeout=120s").await.ok();
+    lab.kubectl("delete namespace full --timeout=120s").await.ok();
     let left = lab.kubectl("get deployments,replicasets,pods,configmaps,serviceaccounts -n full -o name").await.ok();
     assert_eq!(left, "");
 }

@@ -9,11 +9,14 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
-use tricorn_e2e::{Lab, until, within};
+use tokio::process::{Child, ChildStdout, Command};
+use tricorn_e2e::{Lab, Ran, until, within};
 
 const SOON: Duration = Duration::from_secs(60);
+/// A request that is not answered by then has failed, however slow the machine is.
+const ANSWER_SECONDS: u8 = 10;
 
 /// A pod that stays, to look at the cluster from inside.
 const PROBE: &str = "
@@ -57,9 +60,9 @@ async fn people_run_a_web_server() {
     let watch = lab.watch_over();
     let example = Lab::repository().join("deploy/examples/web.yaml");
     lab.kubectl_args(&["apply", "-f", example.to_str().unwrap()]).await.ok();
-    lab.kubectl("rollout status deployment/web --timeout=60s").await.ok();
+    lab.kubectl("rollout status deployment/web --timeout=120s").await.ok();
     lab.apply(PROBE).await.ok();
-    lab.kubectl("wait --for=condition=Ready pod/probe --timeout=60s").await.ok();
+    lab.kubectl("wait --for=condition=Ready pod/probe --timeout=120s").await.ok();
 
     // Through the ClusterIP and the NodePort, from a pod and from other hosts.
     let address = lab.kubectl("get service web -o jsonpath={.spec.clusterIP}").await.ok();
@@ -67,7 +70,7 @@ async fn people_run_a_web_server() {
     all_answer_a_pod(&lab, "172.30.0.21 30080", 3).await;
     all_answer_a_host(&lab, "w1", &format!("http://{address}"), 3).await;
     all_answer_a_host(&lab, "s1", "http://172.30.0.22:30080", 3).await;
-    let said = lab.on("s2", "curl -s -m 2 http://172.30.0.21:30080/").await.ok();
+    let said = lab.on("s2", &format!("curl -s -m {ANSWER_SECONDS} http://172.30.0.21:30080/")).await.ok();
     assert!(said.contains("hello from a ConfigMap"), "{said}");
 
     scale_roll_undo(&lab).await;
@@ -75,7 +78,7 @@ async fn people_run_a_web_server() {
     watched(&lab).await;
     forwarded(&lab).await;
 
-    lab.kubectl_args(&["delete", "-f", example.to_str().unwrap(), "--timeout=60s"]).await.ok();
+    lab.kubectl_args(&["delete", "-f", example.to_str().unwrap(), "--timeout=120s"]).await.ok();
     until("all pods of web are gone", SOON, async || {
         let left = lab.kubectl("get pods -l app=web -o name").await.ok();
         if left.trim().is_empty() { Ok(()) } else { Err(left) }
@@ -88,14 +91,14 @@ async fn people_run_a_web_server() {
 /// Six replicas, another version without one failed request, and back.
 async fn scale_roll_undo(lab: &Lab) {
     lab.kubectl("scale deployment/web --replicas=6").await.ok();
-    lab.kubectl("rollout status deployment/web --timeout=60s").await.ok();
+    lab.kubectl("rollout status deployment/web --timeout=120s").await.ok();
     let ready = lab.kubectl("get deployment web -o jsonpath={.status.readyReplicas}").await.ok();
     assert_eq!(ready, "6");
     let (going, failed, served) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let load = async {
         let mut last = String::new();
         while going.load(Ordering::Relaxed) {
-            let ran = lab.on("s3", "curl -sS -m 3 http://172.30.0.21:30080/version").await;
+            let ran = asked_for_the_version(lab).await;
             let good = ran.code == Some(0) && ran.out.starts_with('v');
             if good { &served } else { &failed }.fetch_add(1, Ordering::Relaxed);
             if !good {
@@ -106,26 +109,35 @@ async fn scale_roll_undo(lab: &Lab) {
     };
     let roll = async {
         lab.kubectl("set image deployment/web web=tricorn.local/web:v2").await.ok();
-        lab.kubectl("rollout status deployment/web --timeout=90s").await.ok();
+        lab.kubectl("rollout status deployment/web --timeout=240s").await.ok();
         going.store(false, Ordering::Relaxed);
     };
     let (last, ()) = tokio::join!(load, roll);
     let (failed, served) = (failed.load(Ordering::Relaxed), served.load(Ordering::Relaxed));
     assert!(served > 0, "no request was made during the roll");
     assert_eq!(failed, 0, "of {served} requests during the roll, {failed} failed, the last with {last}");
-    assert_eq!(lab.on("s3", "curl -s -m 3 http://172.30.0.21:30080/version").await.ok().trim(), "v2");
+    answers(lab, "v2").await;
     let history = lab.kubectl("rollout history deployment/web").await.ok();
     assert!(history.contains('2'), "{history}");
     lab.kubectl("rollout undo deployment/web").await.ok();
-    lab.kubectl("rollout status deployment/web --timeout=90s").await.ok();
-    until("version 1 answers again", SOON, async || {
-        let said = lab.on("s3", "curl -s -m 3 http://172.30.0.21:30080/version").await.out;
-        if said.trim() == "v1" { Ok(()) } else { Err(said) }
+    lab.kubectl("rollout status deployment/web --timeout=240s").await.ok();
+    answers(lab, "v1").await;
+    until("six pods of version 1 are left", SOON, async || {
+        let images = lab.kubectl("get pods -l app=web -o jsonpath={.items[*].spec.containers[*].image}").await.ok();
+        if images.split_whitespace().eq(["tricorn.local/web:v1"; 6]) { Ok(()) } else { Err(images) }
     })
     .await;
-    until("the pods of version 2 are gone", SOON, async || {
-        let images = lab.kubectl("get pods -l app=web -o jsonpath={.items[*].spec.containers[*].image}").await.ok();
-        if images.contains("v2") { Err(images) } else { Ok(()) }
+}
+
+async fn asked_for_the_version(lab: &Lab) -> Ran {
+    lab.on("s3", &format!("curl -sS -m {ANSWER_SECONDS} http://172.30.0.21:30080/version")).await
+}
+
+/// Waits until the version that was rolled to answers: pods that end serve until all rules know that they do.
+async fn answers(lab: &Lab, version: &str) {
+    until(&format!("{version} answers"), SOON, async || {
+        let ran = asked_for_the_version(lab).await;
+        if ran.out.trim() == version { Ok(()) } else { Err(format!("{ran:?}")) }
     })
     .await;
 }
@@ -133,10 +145,7 @@ async fn scale_roll_undo(lab: &Lab) {
 /// describe, logs, exec, cp, explain, get -o wide.
 async fn look(lab: &Lab) {
     let pod = lab.kubectl("get pods -l app=web -o jsonpath={.items[0].metadata.name}").await.ok();
-    let described = lab.kubectl(&format!("describe pod {pod}")).await.ok();
-    for word in ["tricorn.local/web:v1", "Scheduled", "Started", "config", "Readiness"] {
-        assert!(described.contains(word), "describe does not say {word}:\n{described}");
-    }
+    lab.until_says(&format!("describe pod {pod}"), &["tricorn.local/web:v1", "Scheduled", "Started", "config", "Readiness"]).await;
     lab.kubectl("describe deployment web").await.ok();
     let described = lab.kubectl("describe node w1").await.ok();
     assert!(described.contains("Allocatable") && described.contains("172.30.0.21"), "{described}");
@@ -194,19 +203,29 @@ spec:
 
 /// `get -w` shows what happens while it happens.
 async fn watched(lab: &Lab) {
-    let following = lab.kubectl("get configmap -w --request-timeout=8s -o name");
-    let making = async {
-        until("a watched object shows up", SOON, async || {
-            lab.kubectl("delete configmap seen --ignore-not-found").await.ok();
-            lab.kubectl("create configmap seen --from-literal=a=b").await.ok();
-            Ok::<_, String>(())
-        })
-        .await;
-        lab.kubectl("delete configmap seen").await.ok();
-    };
-    let (followed, ()) = tokio::join!(following, making);
-    let seen = followed.out.lines().filter(|line| *line == "configmap/seen").count();
-    assert!(seen >= 2, "creation and deletion should both be shown: {followed:?}");
+    let (mut kubectl, mut lines) = followed(lab, &["get", "configmap", "-w", "-o", "name"]);
+    let mut shown = async |object: &str| while told(&mut lines, "kubectl shows what it watches").await != object {};
+    // What was there before comes first: from then on nothing is missed.
+    shown("configmap/web").await;
+    lab.kubectl("create configmap seen --from-literal=a=b").await.ok();
+    shown("configmap/seen").await;
+    lab.kubectl("delete configmap seen").await.ok();
+    shown("configmap/seen").await;
+    kubectl.kill().await.unwrap();
+}
+
+/// kubectl while it runs, and what it says; it ends with the test.
+fn followed(lab: &Lab, arguments: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>) {
+    let mut command = Command::new("kubectl");
+    command.args(arguments).env("KUBECONFIG", lab.cluster.kubeconfig()).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut kubectl = command.spawn().unwrap();
+    let lines = BufReader::new(kubectl.stdout.take().unwrap()).lines();
+    (kubectl, lines)
+}
+
+/// The next line.
+async fn told(lines: &mut Lines<BufReader<ChildStdout>>, what: &str) -> String {
+    within(what, SOON, lines.next_line()).await.unwrap().unwrap()
 }
 
 /// A port of a pod's, through kubectl and through kube-rs.
@@ -218,16 +237,9 @@ async fn forwarded(lab: &Lab) {
     assert_eq!(asked_for_its_name(&mut stream).await, pod);
     forwarder.abort();
 
-    let mut kubectl = tokio::process::Command::new("kubectl")
-        .args(["port-forward", &format!("pod/{pod}"), ":8080", "--address", "127.0.0.1"])
-        .env("KUBECONFIG", lab.cluster.kubeconfig())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(kubectl.stdout.take().unwrap()).lines();
+    let (mut kubectl, mut lines) = followed(lab, &["port-forward", &format!("pod/{pod}"), ":8080", "--address", "127.0.0.1"]);
     // Forwarding from 127.0.0.1:12345 -> 8080
-    let first = within("kubectl forwards a port", SOON, lines.next_line()).await.unwrap().unwrap();
+    let first = told(&mut lines, "kubectl forwards a port").await;
     let address = first.split(' ').nth(2).unwrap();
     for _ in 0..2 {
         let mut stream = TcpStream::connect(address).await.unwrap();

@@ -260,7 +260,7 @@ pub async fn versions(api: &Api, case: &Case) {
             (list.text("/apiVersion"), item),
             (&*format!("{GROUP}/{version}"), &json!(format!("{GROUP}/{version}"))),
         );
-        let mut watch = api.watch(&format!("{}?watch=true&timeoutSeconds=5&resourceVersion=0", all(version))).await;
+        let mut watch = api.watch(&format!("{}?watch=true&timeoutSeconds=30&resourceVersion=0", all(version))).await;
         let event = watch.until(|event| is(event, "ADDED")).await.pop().unwrap_or_default();
         case.equal(&format!("a watch in {version}"), &event["object"]["apiVersion"], &json!(format!("{GROUP}/{version}")));
     }

@@ -52,12 +52,16 @@ pub async fn discovery(api: &Api, case: &Case) {
     case.code("a resource that is not there", &api.get("/api/v1/nothings").await, 404);
     let aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
     let first = api.get_as("/apis", aggregated).await;
-    let tag = first.headers.get("etag").and_then(|tag| tag.to_str().ok()).unwrap_or_default().to_owned();
-    case.check("discovery has a tag", !tag.is_empty(), &first.headers);
     let media = first.headers.get("content-type").and_then(|media| media.to_str().ok()).unwrap_or_default();
     case.check("discovery says what it is", media.contains("as=APIGroupDiscoveryList"), media);
-    let unchanged = api.send("GET", "/apis", &[("accept", aggregated), ("if-none-match", &tag)], Vec::new()).await;
-    case.code("discovery that is known", &unchanged, 304);
+    // Another life may define a kind between the two requests; then they are made again.
+    case.soon("discovery that is known", async || {
+        let known = api.get_as("/apis", aggregated).await;
+        let tag = known.headers.get("etag").and_then(|tag| tag.to_str().ok()).unwrap_or_default();
+        let unchanged = api.send("GET", "/apis", &[("accept", aggregated), ("if-none-match", tag)], Vec::new()).await;
+        if !tag.is_empty() && unchanged.code == 304 { Ok(()) } else { Err((tag.to_owned(), unchanged.code)) }
+    })
+    .await;
     let either = api.get_as("/apis", "application/json;g=apidiscovery.k8s.io;v=v9;as=APIGroupDiscoveryList,application/json").await;
     case.equal("discovery in an unknown form or JSON", either.text("/kind"), "APIGroupList");
 }

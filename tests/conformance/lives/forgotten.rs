@@ -48,7 +48,7 @@ async fn lives(api: &Api, server: &LoneServer, case: &Case) {
     case.refused("an exact version of the past", &exact, 410, "Expired", "");
     let newer = api.get(&format!("{all}?resourceVersion={then}&resourceVersionMatch=NotOlderThan")).await;
     case.code("not older than a version of the past", &newer, 200);
-    let mut watch = api.watch(&format!("{all}?watch=true&resourceVersion=1&timeoutSeconds=5")).await;
+    let mut watch = api.watch(&format!("{all}?watch=true&resourceVersion=1&timeoutSeconds=30")).await;
     let event = watch.next().await.unwrap_or_default();
     let told = watch.code == 410 || (is(&event, "ERROR") && event["object"]["code"] == 410 && event["object"]["reason"] == "Expired");
     case.check("a watch from the past is told so", told, &event);

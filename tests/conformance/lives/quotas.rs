@@ -10,10 +10,6 @@ pub async fn quota(api: &Api, case: &Case) {
     let name = home(api, case, "life-quota").await;
     let (quotas, maps, pods) = (core(&name, "resourcequotas"), core(&name, "configmaps"), core(&name, "pods"));
     let one = format!("{quotas}/q");
-    case.soon("the certificate is there before it is counted", async || {
-        if api.get(&format!("{maps}/kube-root-ca.crt")).await.code == 200 { Ok(()) } else { Err(()) }
-    })
-    .await;
     let hard = json!({"configmaps": "2", "count/pods": "1", "requests.cpu": "1", "limits.memory": "1Gi"});
     create(api, case, &quotas, &json!({"metadata": {"name": "q"}, "spec": {"hard": hard}})).await;
     let used = async |what: &str, expected: Value| {

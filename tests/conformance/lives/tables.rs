@@ -38,7 +38,7 @@ pub async fn life(api: &Api, case: &Case) {
     let page = api.get_as(&format!("{}?limit=1", core("kube-system", "serviceaccounts")), TABLE).await;
     case.check("a page", page.body["rows"].as_array().is_some_and(|rows| rows.len() <= 1), &page.body);
 
-    let path = format!("{all}?watch=true&timeoutSeconds=2&resourceVersion=0");
+    let path = format!("{all}?watch=true&timeoutSeconds=5&resourceVersion=0");
     let answer = api.get_as(&path, TABLE).await;
     let lines: Vec<Value> = answer.bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
     case.check("a watch of Tables", lines.first().is_some_and(|event| is(event, "ADDED") && event["object"]["kind"] == "Table"), &lines);

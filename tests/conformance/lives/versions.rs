@@ -64,7 +64,7 @@ pub async fn watches(api: &Api, case: &Case) {
     api.delete(&format!("{all}/a")).await;
     gone(api, case, &format!("{all}/a")).await;
     let types = async |query: &str| {
-        let mut watch = api.watch(&format!("{all}?watch=true&timeoutSeconds=5&fieldSelector=metadata.name%3Da&{query}")).await;
+        let mut watch = api.watch(&format!("{all}?watch=true&timeoutSeconds=30&fieldSelector=metadata.name%3Da&{query}")).await;
         let events = watch.until(|event| is(event, "DELETED")).await;
         events.iter().map(|event| event["type"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
     };
@@ -86,8 +86,8 @@ pub async fn watches(api: &Api, case: &Case) {
 
     // Two that begin at the same place see the same, in the same order.
     let versions = async || {
-        let mut watch = api.watch(&format!("{all}?watch=true&timeoutSeconds=1&resourceVersion={begin}")).await;
-        let events = watch.until(|_| false).await;
+        let mut watch = api.watch(&format!("{all}?watch=true&timeoutSeconds=30&resourceVersion={begin}")).await;
+        let events = watch.until(|event| is(event, "DELETED")).await;
         events.iter().map(|event| event["object"]["metadata"]["resourceVersion"].to_string()).collect::<Vec<_>>()
     };
     case.equal("two watches from the same version", versions().await, versions().await);

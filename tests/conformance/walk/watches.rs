@@ -14,7 +14,7 @@ pub async fn walk(subject: &Subject<'_>, begin: &str) {
 async fn history(subject: &Subject<'_>, begin: &str) {
     let (api, case) = (subject.api, subject.case);
     let selector = quoted(&format!("metadata.name={}", subject.name(1)));
-    let path = format!("{}?watch=true&resourceVersion={begin}&fieldSelector={selector}&timeoutSeconds=10", subject.all());
+    let path = format!("{}?watch=true&resourceVersion={begin}&fieldSelector={selector}&timeoutSeconds=30", subject.all());
     let mut watch = api.watch(&path).await;
     case.equal("a watch of the past", watch.code, 200);
     let events = watch.until(|event| is(event, "DELETED")).await;
@@ -39,7 +39,7 @@ fn version(event: &Value) -> u64 {
 async fn live(subject: &Subject<'_>) {
     let (api, case) = (subject.api, subject.case);
     subject.create(5).await;
-    let query = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&timeoutSeconds=20";
+    let query = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&timeoutSeconds=120";
     let path = format!("{}?{query}&labelSelector=walk%3Dconformance", subject.all());
     let mut watch = api.watch(&path).await;
     let first = watch.until(|event| is(event, "BOOKMARK")).await;
@@ -61,7 +61,9 @@ async fn live(subject: &Subject<'_>) {
     let events = watch.until(|event| is(event, "DELETED") && event["object"]["metadata"]["name"] == name).await;
     case.check("its end is told", events.last().is_some_and(|event| is(event, "DELETED")), &events);
     drop(watch);
-    let ended = api.watch(&format!("{}?watch=true&timeoutSeconds=1&resourceVersion=0", subject.all())).await.until(|_| false).await;
+    // Only its own: those of a kind without namespaces come and go with other cases.
+    let path = format!("{}?watch=true&timeoutSeconds=1&resourceVersion=0&labelSelector=walk%3Dconformance", subject.all());
+    let ended = api.watch(&path).await.until(|_| false).await;
     case.check("a watch ends when it is to", ended.iter().all(|event| is(event, "ADDED") || is(event, "MODIFIED")), &ended);
     let refused = api.get(&format!("{}?watch=true&sendInitialEvents=true", subject.all())).await;
     case.refused("a streamed list without a match", &refused, 422, "Invalid", "resourceVersionMatch");

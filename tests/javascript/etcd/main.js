@@ -69,10 +69,12 @@ assert.deepEqual([left.grantedTTL, left.keys.map(String)], ["60", ["/js/leased"]
 await lease.revoke();
 assert.equal(await own.get("leased").string(), null);
 await assert.rejects(own.put("leased").value("x").lease(id).exec(), EtcdLeaseInvalidError);
+// Watched from before it is there: it may not live for longer than a watch takes to be made.
+const expired = await own.watch().key("short").create();
+const ended = once(expired, "delete");
 const short = own.lease(1, { autoKeepAlive: false });
 await short.put("short").value("x");
-const expired = await own.watch().key("short").create();
-await once(expired, "delete");
+await ended;
 await expired.cancel();
 
 // Locks and elections.

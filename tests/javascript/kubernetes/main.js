@@ -150,7 +150,8 @@ await until("two replicas are ready", async () => (await apps.readNamespacedDepl
 const pods = (await core.listNamespacedPod({ namespace, labelSelector: selector })).items;
 assert.equal(pods.length, 2);
 const pod = pods[0].metadata.name;
-assert.equal((await core.readNamespacedPodLog({ name: pod, namespace })).trim(), "ready");
+// A container runs before it has said anything.
+await until("the pod writes its log", async () => (await core.readNamespacedPodLog({ name: pod, namespace }))?.trim() === "ready");
 const followed = kept();
 const following = await new k8s.Log(config).log(namespace, pod, "c", followed, { follow: true });
 await until("the log is followed", () => followed.text().trim() === "ready");
