@@ -119,17 +119,13 @@ async fn probes(lab: &Lab) {
     lab.apply(PROBED).await.ok();
     // Its HTTP probe fails until there is a page.
     until_object(lab, "pod probed", |pod| container(pod, "http")["started"] == true && container(pod, "http")["ready"] == false).await;
+    lab.until_says("describe pod probed", &["Readiness probe failed: HTTP probe failed with statuscode: 404"]).await;
     lab.kubectl("exec probed -c http -- touch /www/ready").await.ok();
     ready(lab, "probed").await;
     lab.kubectl("exec probed -c exec -- touch /tmp/dead").await.ok();
     let pod = until_object(lab, "pod probed", |pod| container(pod, "exec")["restartCount"] == 1).await;
     assert_eq!(container(&pod, "http")["restartCount"], 0, "{pod}");
-    let events = [
-        "Readiness probe failed: HTTP probe failed with statuscode: 404",
-        "Liveness probe failed",
-        "failed liveness probe, will be restarted",
-    ];
-    lab.until_says("describe pod probed", &events).await;
+    lab.until_says("describe pod probed", &["Liveness probe failed", "failed liveness probe, will be restarted"]).await;
     lab.kubectl("exec probed -c http -- rm /www/ready").await.ok();
     until_object(lab, "pod probed", |pod| container(pod, "http")["ready"] == false).await;
 }
