@@ -175,9 +175,13 @@ impl Store {
         self.node().change(Change::Lead(id)).await
     }
 
-    /// The whole state as this member has it now, as a stream of bytes. See [`crate::restore`].
+    /// The whole state as a stream of bytes, with everything that was acknowledged before. See [`crate::restore`]. A member without a
+    /// leader sends what it has: it may be all that is left of its group.
     pub async fn snapshot(&self) -> Result<SnapshotStream> {
         self.require_root().await?;
+        if let Err(error) = self.node().read_barrier().await {
+            tracing::warn!(%error, "a snapshot is sent though this member may be behind its group");
+        }
         let sent = snapshot::send(self.node().state.engine(), self.node().cluster_id).await;
         let (head, chunks) = sent.map_err(|error| Error::disk("read the state for a snapshot", &error))?;
         Ok(SnapshotStream { revision: head.revision, chunks })

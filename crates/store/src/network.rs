@@ -1,7 +1,7 @@
 //! openraft's network on top of links.
 
 use crate::counters::{Counters, add};
-use crate::link::{Lane, LinkError, Links};
+use crate::link::{Lane, LinkError, LinkResult, Links};
 use crate::machine::SnapshotData;
 use crate::types::{Member, SnapshotMeta, Types, VoteOf, entry_from_wire, entry_to_wire, from_wire, to_wire, vote_from_wire, vote_to_wire};
 use anyerror::AnyError;
@@ -14,11 +14,14 @@ use openraft::raft::{
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{OptionalSend, RaftTypeConfig};
+use parking_lot::Mutex;
 use prost::Message;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tricorn_proto::peer;
 use tricorn_proto::peer::append_reply::Result as Reply;
 
@@ -42,7 +45,7 @@ pub(crate) struct Networks {
 impl Networks {
     fn network(&self, target: u64, member: &Member, lane: Lane) -> Network {
         self.links.learn(target, &member.peer_urls);
-        Network { links: self.links.clone(), counters: self.counters.clone(), target, lane, refused: false }
+        Network { links: self.links.clone(), counters: self.counters.clone(), target, lane, refused: false, pulse: None }
     }
 }
 
@@ -69,6 +72,24 @@ pub(crate) struct Network {
     lane: Lane,
     /// The last stream of entries could not be opened.
     refused: bool,
+    /// Where the next heartbeat goes.
+    pulse: Option<Pulse>,
+}
+
+/// A stream that heartbeats go through one after the other. openraft would have a stream for each, and to open one costs more than all else of
+/// a heartbeat: each round of readers has one to every member.
+struct Pulse {
+    requests: mpsc::Sender<peer::AppendRequest>,
+    /// Never locked: openraft wants networks that threads could share, which a stream is not.
+    replies: Mutex<BoxStream<'static, LinkResult<peer::AppendReply>>>,
+}
+
+impl Pulse {
+    async fn beat(&mut self, request: peer::AppendRequest) -> LinkResult<peer::AppendReply> {
+        let ended = || LinkError { unsent: false, late: false, reason: "the stream of heartbeats has ended".to_owned() };
+        self.requests.send(request).await.map_err(|_| ended())?;
+        self.replies.get_mut().next().await.ok_or_else(ended)?
+    }
 }
 
 fn rpc_error(error: &LinkError) -> RPCError<Types> {
@@ -136,6 +157,23 @@ pub(crate) fn meta_to_wire(meta: &SnapshotMeta, vote: Option<&VoteOf>) -> peer::
 }
 
 impl Network {
+    /// One heartbeat. The stream is kept only when the answer has come: one that comes later would be taken for the next one's.
+    async fn beat(&mut self, request: peer::AppendRequest) -> LinkResult<peer::AppendReply> {
+        // The member may have been started anew since.
+        if let Some(mut kept) = self.pulse.take()
+            && let Ok(reply) = kept.beat(request.clone()).await
+        {
+            self.pulse = Some(kept);
+            return Ok(reply);
+        }
+        let (requests, beats) = mpsc::channel(1);
+        let link = self.links.get(self.target, self.lane)?;
+        let mut pulse = Pulse { requests, replies: Mutex::new(link.append(ReceiverStream::new(beats).boxed()).await?) };
+        let reply = pulse.beat(request).await?;
+        self.pulse = Some(pulse);
+        Ok(reply)
+    }
+
     async fn ask_vote(&self, rpc: VoteRequest<Types>, pre_vote: bool) -> Result<VoteResponse<Types>, RPCError<Types>> {
         let request = peer::VoteRequest {
             vote: Some(vote_to_wire(&rpc.vote)),
@@ -168,20 +206,29 @@ impl RaftNetworkV2<Types> for Network {
 
     fn stream_append<'s, S>(
         &'s mut self,
-        input: S,
+        mut input: S,
         _option: RPCOption,
     ) -> BoxFuture<'s, Result<BoxStream<'s, Result<StreamAppendResult<Types>, RPCError<Types>>>, RPCError<Types>>>
     where
         S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {
         let counters = self.counters.clone();
-        let requests = input.map(move |request| {
+        let written = move |request: AppendEntriesRequest<Types>| {
             let request = append_to_wire(&request);
             add(&counters.peer_sent_bytes, request.encoded_len() as u64);
             request
-        });
+        };
+        if self.lane == Lane::Control {
+            return Box::pin(async move {
+                let request = input.next().await.ok_or_else(|| malformed("heartbeat"))?;
+                let reply = self.beat(written(request)).await.map_err(|error| rpc_error(&error))?;
+                let replies = futures::stream::once(std::future::ready(reply_from_wire(reply)));
+                Ok::<BoxStream<'s, _>, _>(Box::pin(replies))
+            });
+        }
+        let requests = input.map(written);
         Box::pin(async move {
-            if self.refused && self.lane == Lane::Log {
+            if self.refused {
                 tokio::time::sleep(REDIAL).await;
             }
             self.refused = true;
@@ -214,7 +261,7 @@ impl RaftNetworkV2<Types> for Network {
         let first = peer::SnapshotChunk { meta: Some(meta_to_wire(&snapshot.meta, Some(&vote))), data: bytes::Bytes::new() };
         let counters = self.counters.clone();
         // A read error cuts the stream short; the receiver misses the checksum.
-        let rows = tokio_stream::wrappers::ReceiverStream::new(chunks).scan((), move |(), chunk| {
+        let rows = ReceiverStream::new(chunks).scan((), move |(), chunk| {
             std::future::ready(match chunk {
                 Ok(data) => {
                     add(&counters.peer_sent_bytes, data.len() as u64);

@@ -49,6 +49,11 @@ where
             () = node.stop.cancelled() => return,
             taken = queue.recv_many(&mut waiters, QUEUE) => if taken == 0 { return },
         }
+        // Who is about to ask is let do so first. Where nobody is, this takes no time.
+        tokio::task::yield_now().await;
+        while let Ok(waiter) = queue.try_recv() {
+            waiters.push(waiter);
+        }
         let result = round().await;
         if active(Mutation::ReadIndexTooEarly) {
             while let Ok(late) = queue.try_recv() {

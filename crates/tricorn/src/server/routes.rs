@@ -139,6 +139,8 @@ async fn status(State(desk): Shared, Extension(user): Extension<UserInfo>) -> An
 
 async fn quota(State(desk): Shared, Extension(user): Extension<UserInfo>) -> Answer<QuotaInfo> {
     need(&user, &["system:monitoring"], "see the quota of the store")?;
+    // The quota that was set through another server is seen on this one.
+    desk.store.read_index().await?;
     let status = desk.store.status();
     let alarm = |alarm: &AlarmMember| format!("{} of member {:x}", alarm.alarm().as_str_name(), alarm.member_id);
     Ok(Json(QuotaInfo { bytes: status.quota, used: status.db_size, alarms: desk.store.alarms().iter().map(alarm).collect() }))
