@@ -18,7 +18,8 @@ const PORT: u16 = 6443;
 const DIAL: Duration = Duration::from_millis(300);
 const CHECK_EVERY: Duration = Duration::from_millis(250);
 const CHECK_TIMEOUT: Duration = Duration::from_millis(750);
-/// So many failed checks in a row take a server out and end its connections, so that clients move on.
+/// So many failed checks in a row take a server out and end its connections, so that clients move on: to another that answers. Where none
+/// does, the machine is busy, or all are waiting for a leader, and nobody would gain by it.
 const FAILURES: u32 = 2;
 const MAX_CONNECTIONS: usize = 4096;
 
@@ -115,12 +116,20 @@ impl Shared {
 
     fn record(&self, address: Ipv4Addr, healthy: bool) {
         let Ok(mut backends) = self.backends.lock() else { return };
-        let Some(backend) = backends.iter_mut().find(|b| b.address == address) else { return };
-        backend.failures = if healthy { 0 } else { backend.failures.saturating_add(1) };
-        if backend.failures == FAILURES {
-            backend.alive.cancel();
-            backend.alive = CancellationToken::new();
+        if let Some(backend) = backends.iter_mut().find(|b| b.address == address) {
+            backend.failures = if healthy { 0 } else { backend.failures.saturating_add(1) };
         }
+    }
+}
+
+/// Ends the connections of servers that are found dead, if there is one that is not.
+fn cut(backends: &mut [Backend]) {
+    if backends.iter().all(|b| b.failures > 0) {
+        return;
+    }
+    for backend in backends.iter_mut().filter(|b| b.failures >= FAILURES) {
+        backend.alive.cancel();
+        backend.alive = CancellationToken::new();
     }
 }
 
@@ -159,6 +168,9 @@ async fn check(shared: Arc<Shared>) {
                 tracing::info!(server = %address, healthy, "API server checked");
             }
         }
+        if let Ok(mut backends) = shared.backends.lock() {
+            cut(&mut backends);
+        }
     }
 }
 
@@ -166,5 +178,22 @@ async fn probe(shared: &Shared, access: Option<&ApiAccess>, address: Ipv4Addr) -
     match access {
         Some(access) => matches!(access.get(address.into(), "/readyz", CHECK_TIMEOUT).await, Ok((200, _))),
         None => shared.dialer.connect(SocketAddr::from((address, PORT)), DIAL).await.is_ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_cut_where_another_server_answers() {
+        let cases = [([0, 0, 2], [false, false, true]), ([0, 1, 1], [false; 3]), ([2, 3, 2], [false; 3]), ([2, 0, 5], [true, false, true])];
+        for (failures, expected) in cases {
+            let mut backends = failures.map(|failures| Backend { address: Ipv4Addr::LOCALHOST, failures, alive: CancellationToken::new() });
+            let alive = backends.each_ref().map(|backend| backend.alive.clone());
+            cut(&mut backends);
+            assert_eq!(alive.map(|alive| alive.is_cancelled()), expected, "{failures:?}");
+            assert!(backends.iter().all(|backend| !backend.alive.is_cancelled()), "a new connection is not cut");
+        }
     }
 }
