@@ -88,6 +88,14 @@ impl Endpoint {
         matches!(self.source, Source::Builtin(_))
     }
 
+    /// The custom kind that it is a version of.
+    pub(crate) fn custom_kind(&self) -> Option<&CustomKind> {
+        match &self.source {
+            Source::Builtin(_) => None,
+            Source::Custom(kind) => Some(kind),
+        }
+    }
+
     pub(crate) fn has_verb(&self, verb: &str) -> bool {
         self.resource.has_verb(verb)
     }
@@ -358,7 +366,7 @@ impl Endpoints {
 }
 
 /// Puts versions in the order of preference: stable, beta, alpha, newer before older; names of another form come last.
-fn preference(version: &str) -> (u8, Reverse<u64>, Reverse<u64>, &str) {
+pub(crate) fn preference(version: &str) -> (u8, Reverse<u64>, Reverse<u64>, &str) {
     let other = (3, Reverse(0), Reverse(0), version);
     let number = |text: &str| text.parse::<u64>().ok();
     let Some(rest) = version.strip_prefix('v') else { return other };

@@ -220,6 +220,7 @@ impl Server {
         if !errors.is_empty() {
             return Err(Status::invalid(&endpoint.group, &endpoint.kind, target.name, errors));
         }
+        endpoint.warn(context, target.subresource, &value, None);
         request.object = Some(value);
         self.admission.validate(&mut request, &objects).await?;
         request.warnings.drain(..).for_each(|text| context.warn(text));
@@ -278,6 +279,7 @@ impl Server {
         if !errors.is_empty() {
             return Err(Status::invalid(&endpoint.group, &endpoint.kind, target.name, errors));
         }
+        endpoint.warn(context, target.subresource, &new, Some(old.value()));
         request.object = Some(new);
         self.admission.validate(&mut request, &objects).await?;
         request.warnings.drain(..).for_each(|text| context.warn(text));

@@ -1,7 +1,7 @@
 //! One version of one custom kind.
 
 use super::columns;
-use crate::endpoint::{Endpoint, ScalePaths};
+use crate::endpoint::{Endpoint, ScalePaths, preference};
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, LazyLock};
 use tricorn_meta::{FieldError, GroupVersionKind, Timestamp};
@@ -23,6 +23,8 @@ pub(crate) struct CustomKind {
     pub list_kind: String,
     pub scale: Option<ScalePaths>,
     pub selectable: Vec<String>,
+    /// What clients are told who still use this version, where it is going away.
+    pub deprecation: Option<String>,
     columns: Vec<columns::Column>,
     group: String,
     kind: String,
@@ -99,7 +101,7 @@ fn endpoint(spec: &Value, version: &Value, stored: &str) -> Option<Endpoint> {
         storage_version: stored.to_owned(),
         definition: definition_name.clone(),
     };
-    let kind = custom_kind(version, &resource, names, definition_name);
+    let kind = custom_kind(spec, version, &resource, definition_name);
     Some(Endpoint::custom(resource, Arc::new(kind)))
 }
 
@@ -115,7 +117,24 @@ fn subresources(version: &Value, kind: GroupVersionKind) -> Vec<Subresource> {
     all
 }
 
-fn custom_kind(version: &Value, resource: &Resource, names: &Value, name: String) -> CustomKind {
+/// The definition's own words on a version that is going away, or those that name a better one.
+fn deprecation(spec: &Value, version: &Value) -> Option<String> {
+    if version["deprecated"] != true {
+        return None;
+    }
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    if version["deprecationWarning"].is_string() {
+        return Some(text(&version["deprecationWarning"]));
+    }
+    let (group, kind, old) = (text(&spec["group"]), text(&spec["names"]["kind"]), text(&version["name"]));
+    let others = spec["versions"].as_array().into_iter().flatten().filter(|other| other["served"] == true && other["deprecated"] != true);
+    let newer = others.filter_map(|other| other["name"].as_str()).filter(|name| preference(name) < preference(&old));
+    let instead = newer.min_by_key(|name| preference(name)).map(|name| format!("; use {group}/{name} {kind}"));
+    Some(format!("{group}/{old} {kind} is deprecated{}", instead.unwrap_or_default()))
+}
+
+fn custom_kind(spec: &Value, version: &Value, resource: &Resource, name: String) -> CustomKind {
+    let names = &spec["names"];
     let schema = version["schema"]["openAPIV3Schema"].clone();
     let mut definition =
         if schema.is_object() { schema.clone() } else { json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}) };
@@ -142,6 +161,7 @@ fn custom_kind(version: &Value, resource: &Resource, names: &Value, name: String
         list_kind: names["listKind"].as_str().map_or_else(|| format!("{}List", resource.kind), str::to_owned),
         scale,
         selectable: selectable.filter_map(|one| Some(one["jsonPath"].as_str()?.trim_start_matches('.').to_owned())).collect(),
+        deprecation: deprecation(spec, version),
         columns: columns::read(&version["additionalPrinterColumns"]),
         group: resource.group.clone(),
         kind: resource.kind.clone(),
@@ -179,5 +199,28 @@ mod tests {
                 table["columnDefinitions"].as_array().unwrap().iter().map(|column| json!([column["name"], column["priority"]])).collect();
             assert_eq!((json!(found), &table["rows"][0]["cells"]), (columns, &cells), "{}", endpoint.version);
         }
+    }
+
+    #[test]
+    fn versions_that_are_going_away_say_so() {
+        let version = |name: &str, more: Value| {
+            let mut version = json!({"name": name, "served": true, "storage": name == "v1"});
+            version.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            version
+        };
+        let crd = json!({"spec": {"group": "sea.example", "names": {"plural": "crowns", "kind": "Crown"}, "versions": [
+            version("v1", json!({})),
+            version("v1beta1", json!({"deprecated": true})),
+            version("v2", json!({"deprecated": true})),
+            version("v1alpha1", json!({"deprecated": true, "deprecationWarning": "use pearls"})),
+        ]}});
+        let said: Vec<_> = endpoints(&crd).iter().map(|endpoint| endpoint.deprecation().unwrap_or_default()).collect();
+        let expected = [
+            "",
+            "sea.example/v1beta1 Crown is deprecated; use sea.example/v1 Crown",
+            "sea.example/v2 Crown is deprecated",
+            "use pearls",
+        ];
+        assert_eq!(said, expected);
     }
 }

@@ -20,7 +20,7 @@ pub(crate) fn ip(text: &str) -> Vec<String> {
 }
 
 /// The text with no number of an IPv4 address beginning with a zero.
-fn without_zeros(text: &str) -> String {
+pub(crate) fn without_zeros(text: &str) -> String {
     let (six, four) = text.rfind(':').map_or(("", text), |colon| text.split_at(colon + 1));
     if !four.contains('.') {
         return text.to_owned();
