@@ -121,9 +121,11 @@ impl Endpoint {
         tricorn_schema::prune(self.node(), value)
     }
 
-    /// What has the wrong JSON type.
+    /// What has the wrong JSON type. Of custom kinds only metadata is read; the rest is for the schema to refuse.
     pub(crate) fn mismatch(&self, value: &Value) -> Option<String> {
-        tricorn_schema::mismatches(self.node(), value).first().map(|first| first.decode_text(&self.kind, &self.version))
+        let found = tricorn_schema::mismatches(self.node(), value);
+        let read = |path: &str| self.is_builtin() || path.split('.').next() == Some("metadata");
+        found.iter().find(|one| one.is_too_deep() || read(&one.path)).map(|one| one.decode_text(&self.kind, &self.version))
     }
 
     pub(crate) fn default(&self, value: &mut Value) {
@@ -158,7 +160,11 @@ impl Endpoint {
                 let subresource = Some(subresource).filter(|name| !name.is_empty());
                 tricorn_schema::kinds::prepare_for_update(self.stored_group(), &self.kind, new, old, subresource);
             }
-            Source::Custom(_) => self.prepare_custom(new, old, subresource),
+            Source::Custom(kind) => {
+                let mut old = old.clone();
+                kind.default(&mut old);
+                self.prepare_custom(new, &old, subresource);
+            }
         }
     }
 
@@ -202,7 +208,7 @@ impl Endpoint {
     pub(crate) fn validate_create(&self, value: &Value) -> Vec<FieldError> {
         match &self.source {
             Source::Builtin(_) => tricorn_schema::kinds::validate_create(&self.group, &self.kind, self.namespaced, value),
-            Source::Custom(kind) => kind.validate(value),
+            Source::Custom(kind) => kind.validate(value, None),
         }
     }
 
@@ -212,7 +218,7 @@ impl Endpoint {
                 let subresource = Some(subresource).filter(|name| !name.is_empty());
                 tricorn_schema::kinds::validate_update(&self.group, &self.kind, new, old, subresource)
             }
-            Source::Custom(kind) => kind.validate(new),
+            Source::Custom(kind) => kind.validate(new, Some(old)),
         }
     }
 
@@ -249,10 +255,12 @@ impl Endpoint {
         }
     }
 
-    /// Whether a stored object is in this version already, so that its bytes can be served as they are.
+    /// Whether a stored object is in this version already, and says all that it would say if it were written now, so that its bytes can be served as
+    /// they are.
     pub(crate) fn is_stored_version(&self, value: &Value) -> bool {
         let stored = value["apiVersion"].as_str().unwrap_or_default();
-        gvk::split_api_version(stored) == (self.group.as_str(), self.version.as_str())
+        let is_whole = self.custom_kind().is_none_or(|kind| !kind.lacks_defaults(value));
+        is_whole && gvk::split_api_version(stored) == (self.group.as_str(), self.version.as_str())
     }
 
     /// A stored object in this version.
@@ -260,6 +268,9 @@ impl Endpoint {
         let mut value = value.clone();
         if !self.is_stored_version(&value) {
             crate::convert::convert(&mut value, &self.group, &self.version);
+            if let Source::Custom(kind) = &self.source {
+                kind.default(&mut value);
+            }
         }
         value
     }

@@ -221,7 +221,8 @@ impl Definitions {
             place.items = Some(self.push(items));
         }
         // An object of which nothing is said takes anything: RawExtension and the like.
-        if place.kind == Kind::Object && place.fields.is_empty() && place.additional.is_none() {
+        let closed = schema.get("additionalProperties") == Some(&Value::Bool(false));
+        if place.kind == Kind::Object && place.fields.is_empty() && place.additional.is_none() && !closed {
             place.preserve_unknown = true;
         }
         if place.kind == Kind::Any {

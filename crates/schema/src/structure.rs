@@ -17,7 +17,7 @@ pub fn prune(node: Node<'_>, value: &mut Value) -> Vec<String> {
 fn prune_at(node: Node<'_>, value: &mut Value, path: &mut String, unknown: &mut Vec<String>) {
     let length = path.len();
     match value {
-        Value::Object(map) if node.embedded_resource() || node.kind() == Kind::Object => {
+        Value::Object(map) if node.kind() == Kind::Object => {
             prune_object(node, map, path, unknown);
         }
         Value::Array(items) => {
@@ -34,7 +34,7 @@ fn prune_at(node: Node<'_>, value: &mut Value, path: &mut String, unknown: &mut 
 
 fn prune_object(node: Node<'_>, map: &mut Map<String, Value>, path: &mut String, unknown: &mut Vec<String>) {
     let length = path.len();
-    let keeps = node.preserve_unknown() || node.embedded_resource();
+    let keeps = node.preserve_unknown();
     map.retain(|key, value| {
         let of = node.field(key);
         let Some(of) = of.or_else(|| node.additional()) else {
@@ -60,6 +60,9 @@ fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
+/// What is wanted of values that nest too deep.
+const SHALLOW: &str = "a value that nests less deep";
+
 /// A value of the wrong type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {
@@ -72,6 +75,11 @@ pub struct Mismatch {
 }
 
 impl Mismatch {
+    /// Whether the value nests too deep to be looked at.
+    pub fn is_too_deep(&self) -> bool {
+        self.wanted == SHALLOW
+    }
+
     /// The text that clients know for an object of a built-in kind that cannot be decoded.
     pub fn decode_text(&self, kind: &str, version: &str) -> String {
         format!(
@@ -90,7 +98,7 @@ pub fn mismatches(node: Node<'_>, value: &Value) -> Vec<Mismatch> {
 
 fn walk(node: Node<'_>, value: &Value, path: &mut String, depth: usize, found: &mut Vec<Mismatch>) {
     if depth > DEPTH_MAX {
-        found.push(Mismatch { path: path.clone(), wanted: "a value that nests less deep", found: "too deep a value" });
+        found.push(Mismatch { path: path.clone(), wanted: SHALLOW, found: "too deep a value" });
         return;
     }
     if let Some(wanted) = wrong_type(node, value) {

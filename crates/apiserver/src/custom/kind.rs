@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use std::sync::{Arc, LazyLock};
 use tricorn_meta::{FieldError, GroupVersionKind, Timestamp};
 use tricorn_schema::custom::{self, Rules};
-use tricorn_schema::{Definitions, Node, Resource, Subresource, openapi};
+use tricorn_schema::{Definitions, Node, Resource, Subresource, kinds, openapi};
 
 const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
@@ -31,6 +31,7 @@ pub(crate) struct CustomKind {
     namespaced: bool,
     /// The schema as the definition has it.
     rules: Rules,
+    has_defaults: bool,
     /// The whole type, for OpenAPI.
     pub definition: Value,
 }
@@ -47,9 +48,18 @@ impl CustomKind {
         custom::default(self.rules.schema(), value);
     }
 
-    pub(crate) fn validate(&self, value: &Value) -> Vec<FieldError> {
-        let mut errors = tricorn_schema::kinds::validate_create(&self.group, &self.kind, self.namespaced, value);
-        self.rules.check_object(value, &mut errors);
+    /// Whether an object lacks what the schema has defaults for by now.
+    pub(crate) fn lacks_defaults(&self, value: &Value) -> bool {
+        self.has_defaults && !custom::is_defaulted(self.rules.schema(), value)
+    }
+
+    /// What is wrong with an object that was `old` before, if it was anything.
+    pub(crate) fn validate(&self, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
+        let mut errors = match old {
+            None => kinds::validate_create(&self.group, &self.kind, self.namespaced, new),
+            Some(old) => kinds::validate_update(&self.group, &self.kind, new, old, None),
+        };
+        self.rules.check_object(new, old, &mut errors);
         errors
     }
 
@@ -138,16 +148,10 @@ fn custom_kind(spec: &Value, version: &Value, resource: &Resource, name: String)
     let schema = version["schema"]["openAPIV3Schema"].clone();
     let mut definition =
         if schema.is_object() { schema.clone() } else { json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}) };
-    for (field, of) in [
-        ("apiVersion", json!({"type": "string"})),
-        ("kind", json!({"type": "string"})),
-        ("metadata", json!({"$ref": format!("#/definitions/{OBJECT_META}")})),
-    ] {
-        definition["properties"][field] = of;
-    }
+    custom::with_own_fields(&mut definition, &json!({"$ref": format!("#/definitions/{OBJECT_META}")}));
     definition["x-kubernetes-group-version-kind"] = json!([{"group": resource.group, "version": resource.version, "kind": resource.kind}]);
     let mut all = METADATA_TYPES.clone();
-    all.insert(name.clone(), definition.clone());
+    all.insert(name.clone(), custom::closed(definition.clone()));
     let path = |text: &str| text.split('.').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>();
     let scale = version["subresources"].get("scale").map(|scale| ScalePaths {
         spec_replicas: path(scale["specReplicasPath"].as_str().unwrap_or_default()),
@@ -166,6 +170,7 @@ fn custom_kind(spec: &Value, version: &Value, resource: &Resource, name: String)
         group: resource.group.clone(),
         kind: resource.kind.clone(),
         namespaced: resource.namespaced,
+        has_defaults: custom::has_defaults(&schema),
         rules: Rules::new(schema),
         definition,
     }
@@ -222,5 +227,50 @@ mod tests {
             "use pearls",
         ];
         assert_eq!(said, expected);
+    }
+
+    /// The endpoint of a kind with this schema of its spec.
+    fn of_spec(spec: &Value) -> Arc<Endpoint> {
+        let schema = json!({"type": "object", "properties": {"spec": spec}});
+        let version = json!({"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}});
+        let names = json!({"plural": "crowns", "kind": "Crown"});
+        let crd = json!({"spec": {"group": "sea.example", "scope": "Namespaced", "names": names, "versions": [version]}});
+        endpoints(&crd).remove(0)
+    }
+
+    fn crown(spec: &Value) -> Value {
+        let metadata = json!({"name": "a", "namespace": "n", "uid": "u", "generation": 1});
+        json!({"apiVersion": "sea.example/v1", "kind": "Crown", "metadata": metadata, "spec": spec})
+    }
+
+    #[test]
+    fn what_was_stored_without_defaults_is_shown_with_them() {
+        let endpoint = of_spec(&json!({"type": "object", "properties": {"pearls": {"type": "integer", "default": 3}, "name": {"type": "string"}}}));
+        let (old, whole) = (crown(&json!({"name": "x"})), crown(&json!({"name": "x", "pearls": 3})));
+        assert!(!endpoint.is_stored_version(&old) && endpoint.is_stored_version(&whole));
+        assert_eq!(endpoint.shown(&old), whole);
+        // To write down what was shown is no change of what is wanted.
+        let mut new = whole.clone();
+        endpoint.prepare_for_update(&mut new, &old, "");
+        assert_eq!(new["metadata"]["generation"], 1);
+    }
+
+    #[test]
+    fn an_update_is_held_to_what_it_changes() {
+        let endpoint = of_spec(&json!({"type": "object", "properties": {"pearls": {"type": "integer", "maximum": 5}, "name": {"type": "string"}}}));
+        let said = |new: &Value, old: &Value| {
+            let errors = endpoint.validate_update(new, old, "");
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("|")
+        };
+        let old = crown(&json!({"pearls": 9}));
+        assert_eq!(said(&crown(&json!({"pearls": 9, "name": "x"})), &old), "");
+        assert_eq!(said(&crown(&json!({"pearls": 8})), &old), "spec.pearls: Invalid value: 8: spec.pearls in body should be less than or equal to 5");
+        let mut other = old.clone();
+        other["metadata"]["uid"] = json!("v");
+        assert_eq!(said(&other, &old), "metadata.uid: Invalid value: \"v\": field is immutable");
+        // What a schema wants is for the schema to say; what metadata is, is known.
+        assert_eq!(endpoint.mismatch(&crown(&json!({"pearls": "many"}))), None);
+        let text = endpoint.mismatch(&json!({"metadata": {"labels": {"a": 1}}})).unwrap();
+        assert!(text.contains("json: cannot unmarshal number into Go struct field"), "{text}");
     }
 }

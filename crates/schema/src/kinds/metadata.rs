@@ -55,6 +55,13 @@ pub(crate) fn create(group: &str, kind: &str, namespaced: bool, object: &Value, 
     common(group, &metadata, errors);
 }
 
+/// The rules for the metadata of an object inside of another. It may have a name, and a namespace.
+pub(crate) fn embedded(metadata: &At<'_>, errors: &mut Errors) {
+    metadata.get("name").maybe_named(names::path_segment, errors);
+    metadata.get("namespace").maybe_named(names::dns1123_label, errors);
+    common("embedded", metadata, errors);
+}
+
 fn common(group: &str, metadata: &At<'_>, errors: &mut Errors) {
     let ours = OURS.contains(&group);
     metadata.get("generation").not_negative(errors);
