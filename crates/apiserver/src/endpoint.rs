@@ -121,11 +121,11 @@ impl Endpoint {
         tricorn_schema::prune(self.node(), value)
     }
 
-    /// What has the wrong JSON type. Of custom kinds only metadata is read; the rest is for the schema to refuse.
+    /// Why the object cannot be read: what has the wrong JSON type. Of custom kinds only metadata is read; the rest is for the schema to refuse.
     pub(crate) fn mismatch(&self, value: &Value) -> Option<String> {
         let found = tricorn_schema::mismatches(self.node(), value);
         let read = |path: &str| self.is_builtin() || path.split('.').next() == Some("metadata");
-        found.iter().find(|one| one.is_too_deep() || read(&one.path)).map(|one| one.decode_text(&self.kind, &self.version))
+        found.into_iter().find(|one| one.too_deep || read(&one.path)).map(|one| one.reason)
     }
 
     pub(crate) fn default(&self, value: &mut Value) {

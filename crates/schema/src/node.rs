@@ -90,6 +90,8 @@ struct Place {
     nullable: bool,
     merging: Merging,
     default: Option<Value>,
+    /// The definition's name, where this is one.
+    name: Option<Box<str>>,
 }
 
 impl Place {
@@ -107,6 +109,7 @@ impl Place {
             nullable: false,
             merging: Merging::default(),
             default: None,
+            name: None,
         }
     }
 }
@@ -134,7 +137,8 @@ impl Definitions {
             definitions.names.insert(name.clone(), id);
         }
         for (name, schema) in schemas {
-            let place = definitions.read(schema, name);
+            let mut place = definitions.read(schema, name);
+            place.name = Some(name.as_str().into());
             if let Some(id) = definitions.names.get(name) {
                 definitions.places[*id] = place;
             }
@@ -145,7 +149,8 @@ impl Definitions {
     /// Reads one schema, such as a custom resource's `openAPIV3Schema`, as the only definition, called `name`.
     pub fn from_schema(name: &str, schema: &Value) -> Self {
         let mut definitions = Self::default();
-        let place = definitions.read(schema, name);
+        let mut place = definitions.read(schema, name);
+        place.name = Some(name.into());
         let id = definitions.push(place);
         definitions.names.insert(name.to_owned(), id);
         definitions
@@ -340,6 +345,11 @@ impl<'a> Node<'a> {
             }
         }
         place
+    }
+
+    /// The name of the definition that describes the value, such as `io.k8s.api.core.v1.PodSpec`.
+    pub fn type_name(self) -> Option<&'a str> {
+        self.content().name.as_deref()
     }
 
     /// The type of the value.
