@@ -78,6 +78,7 @@ pub fn validate_update(group: &str, kind: &str, new: &Value, old: &Value, subres
             change_rules(group, kind, &at, &before, &mut errors);
         }
     }
+    addresses::forgive(&mut errors, old);
     errors
 }
 
