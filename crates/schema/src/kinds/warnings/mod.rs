@@ -2,6 +2,7 @@
 //! texts are upstream's, and go into `Warning` headers.
 
 mod addresses;
+mod formats;
 mod paths;
 mod pods;
 mod secrets;
@@ -45,6 +46,10 @@ pub fn warnings(group: &str, kind: &str, new: &Value, old: Option<&Value>) -> Ve
             if at.at("metadata.annotations").value.get(CLASS).is_some() {
                 said.push(format!("annotation {CLASS:?} is deprecated, please use 'spec.ingressClassName' instead"));
             }
+        }
+        ("apiextensions.k8s.io", _) => {
+            let versions = at.at("spec.versions");
+            versions.items().for_each(|version| formats::unknown(version.at("schema.openAPIV3Schema").value, &mut said));
         }
         ("node.k8s.io", "RuntimeClass") => pods::node_labels(&at.at("scheduling.nodeSelector"), &mut said),
         ("storage.k8s.io", "StorageClass") => {
