@@ -86,7 +86,6 @@ struct Place {
     additional: Option<usize>,
     items: Option<usize>,
     preserve_unknown: bool,
-    embedded: bool,
     nullable: bool,
     merging: Merging,
     default: Option<Value>,
@@ -105,7 +104,6 @@ impl Place {
             additional: None,
             items: None,
             preserve_unknown: false,
-            embedded: false,
             nullable: false,
             merging: Merging::default(),
             default: None,
@@ -205,7 +203,6 @@ impl Definitions {
         }
         place.format = schema.get("format").and_then(Value::as_str).map(Into::into);
         let flag = |key: &str| schema.get(key).and_then(Value::as_bool).unwrap_or(false);
-        place.embedded = flag("x-kubernetes-embedded-resource");
         place.preserve_unknown = flag("x-kubernetes-preserve-unknown-fields");
         if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
             place.fields = self.read_fields(properties);
@@ -395,11 +392,6 @@ impl<'a> Node<'a> {
     /// Whether fields that are not declared are kept.
     pub fn preserve_unknown(self) -> bool {
         self.content().preserve_unknown
-    }
-
-    /// Whether the value is a whole object with `apiVersion`, `kind` and `metadata` of its own.
-    pub fn embedded_resource(self) -> bool {
-        self.content().embedded
     }
 
     /// Whether null is a value here.

@@ -22,7 +22,7 @@ pub fn with_own_fields(schema: &mut Value, metadata: &Value) {
             schema["properties"][field] = of;
         }
     };
-    each(schema, &|schema| {
+    each(schema, &|schema: &mut Value| {
         if schema["x-kubernetes-embedded-resource"] == true {
             write(schema);
         }
@@ -32,7 +32,7 @@ pub fn with_own_fields(schema: &mut Value, metadata: &Value) {
 
 /// Says of objects without declared fields that they have none: in a custom kind, what is not declared does not stay.
 pub fn closed(mut schema: Value) -> Value {
-    each(&mut schema, &|schema| {
+    each(&mut schema, &|schema: &mut Value| {
         let open = schema["x-kubernetes-preserve-unknown-fields"] == true
             || schema.get("properties").is_some()
             || schema.get("additionalProperties").is_some()

@@ -65,16 +65,17 @@ mod tests {
     fn a_pair_that_is_none_is_told_of() {
         let pem = |label: &str| format!("-----BEGIN {label}-----\nYQ==\n-----END {label}-----\n");
         let (certificate, key) = (pem("CERTIFICATE"), pem("EC PRIVATE KEY"));
+        let (certificate, key) = (certificate.as_str(), key.as_str());
         for (first, second, expected) in [
-            (certificate.as_str(), key.as_str(), ""),
-            ("x", &key, "tls: failed to find any PEM data in certificate input"),
-            (&certificate, "", "tls: failed to find any PEM data in key input"),
+            (certificate, key, ""),
+            ("x", key, "tls: failed to find any PEM data in certificate input"),
+            (certificate, "", "tls: failed to find any PEM data in key input"),
             (
-                &key,
-                &key,
+                key,
+                key,
                 "tls: failed to find certificate PEM data in certificate input, but did find a private key; PEM inputs may have been switched",
             ),
-            (&certificate, &certificate, "tls: found a certificate rather than a key in the PEM for the private key"),
+            (certificate, certificate, "tls: found a certificate rather than a key in the PEM for the private key"),
         ] {
             let data = json!({"tls.crt": STANDARD.encode(first), "tls.key": STANDARD.encode(second)});
             let object = json!({"type": "kubernetes.io/tls", "data": data});
