@@ -91,7 +91,10 @@ mod tests {
             (vec!["etcd"], (true, "[+]ping ok\n[+]etcd excluded: ok\nreadyz check passed\n")),
             (
                 vec!["etcd", "a"],
-                (true, "[+]ping ok\n[+]etcd excluded: ok\nwarn: some health checks cannot be excluded: no matches for \"a\"\nreadyz check passed\n"),
+                (
+                    true,
+                    "[+]ping ok\n[+]etcd excluded: ok\nwarn: some health checks cannot be excluded: no matches for \"a\"\nreadyz check passed\n",
+                ),
             ),
         ] {
             let excluded: Vec<String> = excluded.into_iter().map(str::to_owned).collect();

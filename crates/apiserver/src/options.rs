@@ -247,7 +247,11 @@ mod tests {
         for (watch, query, expected) in [
             (false, "resourceVersion=5&resourceVersionMatch=Exact", ""),
             (false, "resourceVersion=0&resourceVersionMatch=NotOlderThan&limit=5", ""),
-            (false, "resourceVersionMatch=Exact", "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"),
+            (
+                false,
+                "resourceVersionMatch=Exact",
+                "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided",
+            ),
             (
                 false,
                 "resourceVersion=0&resourceVersionMatch=Exact",
@@ -285,7 +289,10 @@ mod tests {
     #[test]
     fn options_of_deletions_are_refused_in_upstreams_words() {
         for (body, expected) in [
-            (json!({"propagationPolicy": "Never"}), "propagationPolicy: Unsupported value: \"Never\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""),
+            (
+                json!({"propagationPolicy": "Never"}),
+                "propagationPolicy: Unsupported value: \"Never\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"",
+            ),
             (
                 json!({"propagationPolicy": "Orphan", "orphanDependents": true}),
                 "propagationPolicy: Invalid value: \"Orphan\": orphanDependents and deletionPropagation cannot be both set",

@@ -207,7 +207,9 @@ mod tests {
 
     #[test]
     fn wrong_types_read_as_clients_know_them() {
-        let field = |found: &str, place: &str, wanted: &str| format!("json: cannot unmarshal {found} into Go struct field {place} of type {wanted}");
+        let field = |found: &str, place: &str, wanted: &str| {
+            format!("json: cannot unmarshal {found} into Go struct field {place} of type {wanted}")
+        };
         let pod = |container: Value| json!({"spec": {"template": {"spec": {"containers": [container]}}}});
         let of_container = |name: &str| format!("Container.spec.template.spec.containers.{name}");
         for (value, expected) in [
@@ -220,7 +222,10 @@ mod tests {
             (json!({"metadata": {"labels": {"a": 1}}}), field("number", "ObjectMeta.metadata.labels", "string")),
             (json!({"metadata": {"labels": []}}), field("array", "ObjectMeta.metadata.labels", "map[string]string")),
             (json!({"spec": {"paused": "yes"}}), field("string", "DeploymentSpec.spec.paused", "bool")),
-            (json!({"spec": {"template": {"spec": {"containers": {}}}}}), field("object", "PodSpec.spec.template.spec.containers", "[]v1.Container")),
+            (
+                json!({"spec": {"template": {"spec": {"containers": {}}}}}),
+                field("object", "PodSpec.spec.template.spec.containers", "[]v1.Container"),
+            ),
             (pod(json!({"args": "x"})), field("string", &of_container("args"), "[]string")),
             (pod(json!({"env": [{"name": "a", "value": 1}]})), field("number", "EnvVar.spec.template.spec.containers.env.value", "string")),
             (

@@ -24,7 +24,12 @@ pub async fn warnings(api: &Api, case: &Case) {
     twice["spec"]["containers"][0]["env"] = json!([{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]);
     twice["spec"]["nodeSelector"] = json!({"beta.kubernetes.io/os": "linux"});
     let made = create(api, case, &pods, &twice).await;
-    told(case, "a variable twice", &made, "spec.containers[0].env[1]: hides previous definition of \"A\", which may be dropped when using apply");
+    told(
+        case,
+        "a variable twice",
+        &made,
+        "spec.containers[0].env[1]: hides previous definition of \"A\", which may be dropped when using apply",
+    );
     told(case, "an old label", &made, "spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use \"kubernetes.io/os\" instead");
     let words = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice";
     told(case, "a list of a kind that is going", &api.get(&core(&namespace, "endpoints")).await, words);
@@ -32,9 +37,7 @@ pub async fn warnings(api: &Api, case: &Case) {
 
 fn vessels(spec: &Value) -> Value {
     let schema = json!({"type": "object", "properties": {"spec": spec}});
-    let version = |name: &str, deprecated: bool| {
-        json!({"name": name, "served": true, "storage": !deprecated, "deprecated": deprecated, "schema": {"openAPIV3Schema": schema}})
-    };
+    let version = |name: &str, deprecated: bool| json!({"name": name, "served": true, "storage": !deprecated, "deprecated": deprecated, "schema": {"openAPIV3Schema": schema}});
     json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": format!("vessels.{GROUP}")},
         "spec": {
@@ -57,7 +60,12 @@ pub async fn custom(api: &Api, case: &Case) {
     let (one, all) = (format!("{DEFINITIONS}/vessels.{GROUP}"), format!("/apis/{GROUP}/v1/vessels"));
     create(api, case, DEFINITIONS, &vessels(&spec)).await;
     case.soon("vessels are served", async || if api.get(&all).await.code == 200 { Ok(()) } else { Err(()) }).await;
-    told(case, "an old version", &api.get(&format!("/apis/{GROUP}/v1beta1/vessels")).await, &format!("{GROUP}/v1beta1 Vessel is deprecated; use {GROUP}/v1 Vessel"));
+    told(
+        case,
+        "an old version",
+        &api.get(&format!("/apis/{GROUP}/v1beta1/vessels")).await,
+        &format!("{GROUP}/v1beta1 Vessel is deprecated; use {GROUP}/v1 Vessel"),
+    );
     told(case, "the new version", &api.get(&all).await, "");
 
     let cargo = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "unheardOf": 1}, "data": {"a": "b"}, "other": 1});
@@ -66,7 +74,13 @@ pub async fn custom(api: &Api, case: &Case) {
     case.equal("an object inside of another", &made.body["spec"]["cargo"], &kept);
     case.equal("an object without fields", &made.body["spec"]["empty"], &json!({}));
     let bare = api.post(&all, &vessel("b", &json!({"cargo": {"kind": "ConfigMap"}}))).await;
-    case.refused("an object that does not say what it is", &bare, 422, "Invalid", "spec.cargo.apiVersion: Required value: must not be empty");
+    case.refused(
+        "an object that does not say what it is",
+        &bare,
+        422,
+        "Invalid",
+        "spec.cargo.apiVersion: Required value: must not be empty",
+    );
 
     // A definition that asks for more, of objects that were there before it did.
     let mut stricter = spec.clone();

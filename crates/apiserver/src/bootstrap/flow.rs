@@ -207,7 +207,11 @@ mod tests {
         ] {
             let existing = changed(name, metadata.clone());
             let next = update(&existing, named(name)).unwrap();
-            assert_eq!((next["spec"] == named(name)["spec"], &next["metadata"]["annotations"][FOLLOWS]), (specs, &json!(says)), "{name}: {metadata}");
+            assert_eq!(
+                (next["spec"] == named(name)["spec"], &next["metadata"]["annotations"][FOLLOWS]),
+                (specs, &json!(says)),
+                "{name}: {metadata}"
+            );
             assert_eq!(update(&next, named(name)), None, "{name}: {metadata}");
         }
         assert_eq!(update(&changed("system", note("false")), named("system")), None);

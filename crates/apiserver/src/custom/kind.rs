@@ -220,12 +220,8 @@ mod tests {
             version("v1alpha1", json!({"deprecated": true, "deprecationWarning": "use pearls"})),
         ]}});
         let said: Vec<_> = endpoints(&crd).iter().map(|endpoint| endpoint.deprecation().unwrap_or_default()).collect();
-        let expected = [
-            "",
-            "sea.example/v1beta1 Crown is deprecated; use sea.example/v1 Crown",
-            "sea.example/v2 Crown is deprecated",
-            "use pearls",
-        ];
+        let expected =
+            ["", "sea.example/v1beta1 Crown is deprecated; use sea.example/v1 Crown", "sea.example/v2 Crown is deprecated", "use pearls"];
         assert_eq!(said, expected);
     }
 
@@ -245,7 +241,8 @@ mod tests {
 
     #[test]
     fn what_was_stored_without_defaults_is_shown_with_them() {
-        let endpoint = of_spec(&json!({"type": "object", "properties": {"pearls": {"type": "integer", "default": 3}, "name": {"type": "string"}}}));
+        let endpoint =
+            of_spec(&json!({"type": "object", "properties": {"pearls": {"type": "integer", "default": 3}, "name": {"type": "string"}}}));
         let (old, whole) = (crown(&json!({"name": "x"})), crown(&json!({"name": "x", "pearls": 3})));
         assert!(!endpoint.is_stored_version(&old) && endpoint.is_stored_version(&whole));
         assert_eq!(endpoint.shown(&old), whole);
@@ -257,14 +254,18 @@ mod tests {
 
     #[test]
     fn an_update_is_held_to_what_it_changes() {
-        let endpoint = of_spec(&json!({"type": "object", "properties": {"pearls": {"type": "integer", "maximum": 5}, "name": {"type": "string"}}}));
+        let endpoint =
+            of_spec(&json!({"type": "object", "properties": {"pearls": {"type": "integer", "maximum": 5}, "name": {"type": "string"}}}));
         let said = |new: &Value, old: &Value| {
             let errors = endpoint.validate_update(new, old, "");
             errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("|")
         };
         let old = crown(&json!({"pearls": 9}));
         assert_eq!(said(&crown(&json!({"pearls": 9, "name": "x"})), &old), "");
-        assert_eq!(said(&crown(&json!({"pearls": 8})), &old), "spec.pearls: Invalid value: 8: spec.pearls in body should be less than or equal to 5");
+        assert_eq!(
+            said(&crown(&json!({"pearls": 8})), &old),
+            "spec.pearls: Invalid value: 8: spec.pearls in body should be less than or equal to 5"
+        );
         let mut other = old.clone();
         other["metadata"]["uid"] = json!("v");
         assert_eq!(said(&other, &old), "metadata.uid: Invalid value: \"v\": field is immutable");

@@ -18,7 +18,8 @@ fn each(schema: &mut Value, change: &impl Fn(&mut Value)) {
 /// Writes down the fields that every object has: those of the whole, and those of objects inside of it. `metadata` is the schema of theirs.
 pub fn with_own_fields(schema: &mut Value, metadata: &Value) {
     let write = |schema: &mut Value| {
-        for (field, of) in [("apiVersion", json!({"type": "string"})), ("kind", json!({"type": "string"})), ("metadata", metadata.clone())] {
+        for (field, of) in [("apiVersion", json!({"type": "string"})), ("kind", json!({"type": "string"})), ("metadata", metadata.clone())]
+        {
             schema["properties"][field] = of;
         }
     };
@@ -71,17 +72,8 @@ mod tests {
         });
         let mut unknown = prune(node, &mut value);
         unknown.sort();
-        let expected = [
-            "any.in.x",
-            "empty.x",
-            "map.k.x",
-            "metadata.y",
-            "object.metadata.x",
-            "object.spec.x",
-            "object.x",
-            "other",
-            "whole.metadata.x",
-        ];
+        let expected =
+            ["any.in.x", "empty.x", "map.k.x", "metadata.y", "object.metadata.x", "object.spec.x", "object.x", "other", "whole.metadata.x"];
         assert_eq!(unknown, expected);
         assert_eq!(value["object"], json!({"apiVersion": "v1", "kind": "K", "metadata": {"name": "n"}, "spec": {"a": "b"}}));
         assert_eq!(value["whole"]["x"], 1);

@@ -170,14 +170,13 @@ mod tests {
     #[test]
     fn what_was_taken_once_is_taken_again() {
         use serde_json::json;
-        let complaint = |text: &str, words: Vec<String>| words.into_iter().map(|wrong| FieldError::invalid(&"ip".into(), text, wrong)).collect::<Vec<_>>();
+        let complaint = |text: &str, words: Vec<String>| {
+            words.into_iter().map(|wrong| FieldError::invalid(&"ip".into(), text, wrong)).collect::<Vec<_>>()
+        };
         let old = json!({"spec": {"cidrs": ["10.0.0.1/8"], "ip": "1.2.3.04"}});
-        for (text, words, left) in [
-            ("1.2.3.04", ip("1.2.3.04"), 0),
-            ("1.2.3.05", ip("1.2.3.05"), 1),
-            ("10.0.0.1/8", cidr("10.0.0.1/8"), 0),
-            ("x", ip("x"), 1),
-        ] {
+        for (text, words, left) in
+            [("1.2.3.04", ip("1.2.3.04"), 0), ("1.2.3.05", ip("1.2.3.05"), 1), ("10.0.0.1/8", cidr("10.0.0.1/8"), 0), ("x", ip("x"), 1)]
+        {
             let mut errors = complaint(text, words);
             forgive(&mut errors, &old);
             assert_eq!(errors.len(), left, "{text}");

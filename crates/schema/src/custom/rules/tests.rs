@@ -83,7 +83,10 @@ fn what_was_there_before_is_let_through() {
         (json!({"color": "blue", "n": 1}), Vec::new()),
         (json!({"color": "green"}), vec!["spec.color: Unsupported value: \"green\": supported values: \"red\""]),
         (json!({"parts": [{"name": "b"}, {"name": "a", "size": 9}]}), Vec::new()),
-        (json!({"parts": [{"name": "a", "size": 8}]}), vec!["spec.parts[0].size: Invalid value: 8: spec.parts[0].size in body should be less than or equal to 5"]),
+        (
+            json!({"parts": [{"name": "a", "size": 8}]}),
+            vec!["spec.parts[0].size: Invalid value: 8: spec.parts[0].size in body should be less than or equal to 5"],
+        ),
         (json!({"tags": ["y", "y"]}), Vec::new()),
         (json!({"plain": [9]}), vec!["spec.plain[0]: Invalid value: 9: spec.plain[0] in body should be less than or equal to 5"]),
     ] {
@@ -102,8 +105,14 @@ fn objects_inside_of_others_are_whole() {
         (json!({"apiVersion": "v1", "kind": ""}), "spec.kind: Invalid value: \"\": must not be empty"),
         (json!({"apiVersion": "a/b/c", "kind": "Pod"}), "spec.apiVersion: Invalid value: \"a/b/c\": unexpected GroupVersion string: a/b/c"),
         (json!({"apiVersion": "v1", "kind": 1}), "spec.kind: Invalid value: 1: must be a string"),
-        (json!({"apiVersion": "v1", "kind": "a b"}), "spec.kind: Invalid value: \"a b\": may have mixed case, but should otherwise match: a DNS-1035 label"),
-        (json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a/b"}}), "spec.metadata.name: Invalid value: \"a/b\": may not contain '/'"),
+        (
+            json!({"apiVersion": "v1", "kind": "a b"}),
+            "spec.kind: Invalid value: \"a b\": may have mixed case, but should otherwise match: a DNS-1035 label",
+        ),
+        (
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a/b"}}),
+            "spec.metadata.name: Invalid value: \"a/b\": may not contain '/'",
+        ),
         (json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"labels": {"a": "-"}}}), "spec.metadata.labels: Invalid value: \"-\": "),
     ] {
         let found = said(schema.clone(), value).join("|");

@@ -113,8 +113,11 @@ fn jobs() {
     );
     let spec = |s: Value| json!({"spec": s});
     let template = |container: Value| {
-        let whole = laid(json!({"name": "c", "image": "a", "imagePullPolicy": "Always", "terminationMessagePath": "/dev/termination-log",
-            "terminationMessagePolicy": "File", "resources": {}}), &container);
+        let whole = laid(
+            json!({"name": "c", "image": "a", "imagePullPolicy": "Always", "terminationMessagePath": "/dev/termination-log",
+            "terminationMessagePolicy": "File", "resources": {}}),
+            &container,
+        );
         json!({"spec": {"template": {"spec": {"containers": [whole]}}}})
     };
     let indexed = |s: Value| json!({"spec": laid(json!({"completionMode": "Indexed", "completions": 5}), &s)});
@@ -165,7 +168,9 @@ fn jobs() {
             (spec(json!({"suspend": true})), template(json!({"image": "b"})), "spec.template: Invalid value: "),
             (
                 spec(json!({"suspend": true})),
-                spec(json!({"template": {"spec": {"affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}}}})),
+                spec(
+                    json!({"template": {"spec": {"affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}}}}),
+                ),
                 "",
             ),
             (

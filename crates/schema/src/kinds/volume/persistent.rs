@@ -185,7 +185,9 @@ fn renamed(new: &Value, old: &Value) -> Value {
             };
             old.iter().map(|(key, value)| (key.clone(), part(key, value))).collect()
         }
-        (Value::Array(new), Value::Array(old)) if new.len() == old.len() => new.iter().zip(old).map(|(new, old)| renamed(new, old)).collect(),
+        (Value::Array(new), Value::Array(old)) if new.len() == old.len() => {
+            new.iter().zip(old).map(|(new, old)| renamed(new, old)).collect()
+        }
         _ => old.clone(),
     }
 }

@@ -21,8 +21,7 @@ pub(super) fn ip(at: &At<'_>, said: &mut Said) {
     let text = at.text();
     let Some(meant) = lenient(text) else { return };
     if !is_plain(text) {
-        let words =
-            format!("non-standard IP address {text:?} will be considered invalid in a future Kubernetes release: use \"{meant}\"");
+        let words = format!("non-standard IP address {text:?} will be considered invalid in a future Kubernetes release: use \"{meant}\"");
         tell(&at.path, &words, said);
     } else if meant.is_ipv6() && meant.to_string() != text {
         tell(&at.path, &format!("IPv6 address {text:?} should be in RFC 5952 canonical format (\"{meant}\")"), said);
@@ -60,9 +59,8 @@ pub(super) fn cidr(at: &At<'_>, said: &mut Said) {
     let (written, length) = text.split_once('/').unwrap_or((text, ""));
     let zeros = length.len() > 1 && length.starts_with('0');
     if !is_plain(written) || zeros {
-        let words = format!(
-            "non-standard CIDR value {text:?} will be considered invalid in a future Kubernetes release: use \"{first}/{bits}\""
-        );
+        let words =
+            format!("non-standard CIDR value {text:?} will be considered invalid in a future Kubernetes release: use \"{first}/{bits}\"");
         tell(&at.path, &words, said);
     }
     if said.len() == before && ip.is_ipv6() && format!("{ip}/{bits}") != text {
@@ -98,7 +96,10 @@ mod tests {
         for (text, expected) in [
             ("1.2.3.0/24", String::new()),
             ("1.2.3.4", String::new()),
-            ("1.2.3.4/24", "ip: CIDR value \"1.2.3.4/24\" is ambiguous in this context (should be \"1.2.3.0/24\" or \"1.2.3.4/32\"?)".to_owned()),
+            (
+                "1.2.3.4/24",
+                "ip: CIDR value \"1.2.3.4/24\" is ambiguous in this context (should be \"1.2.3.0/24\" or \"1.2.3.4/32\"?)".to_owned(),
+            ),
             ("1.2.03.0/24", format!("ip: non-standard CIDR value \"1.2.03.0/24\" {bad} \"1.2.3.0/24\"")),
             ("1.2.3.0/024", format!("ip: non-standard CIDR value \"1.2.3.0/024\" {bad} \"1.2.3.0/24\"")),
             ("FD00::/64", "ip: IPv6 CIDR value \"FD00::/64\" should be in RFC 5952 canonical format (\"fd00::/64\")".to_owned()),

@@ -22,7 +22,9 @@ pub fn warnings(group: &str, kind: &str, new: &Value, old: Option<&Value>) -> Ve
     let mut said = Said::new();
     let (at, before) = (At::root(new), old.map(At::root));
     match (group, kind) {
-        ("apps", _) | ("batch", _) | ("", "ReplicationController" | "PodTemplate" | "Pod") => workload(kind, &at, before.as_ref(), &mut said),
+        ("apps", _) | ("batch", _) | ("", "ReplicationController" | "PodTemplate" | "Pod") => {
+            workload(kind, &at, before.as_ref(), &mut said)
+        }
         ("", "Service") => service(&at, &mut said),
         ("", "ServiceAccount") => noted(&at, ACCOUNT_NOTES, &mut said),
         ("", "Secret") => secrets::secret(&at, &mut said),
@@ -160,8 +162,11 @@ fn service(at: &At<'_>, said: &mut Said) {
         spec.get("clusterIPs").items().for_each(|ip| addresses::ip(&ip, said));
     } else if spec.get("type").text() == "ClusterIP" {
         let affinity = !matches!(spec.get("sessionAffinity").text(), "" | "None");
-        let ignored =
-            [("loadBalancerIP", !spec.get("loadBalancerIP").is_empty()), ("externalIPs", !outside.is_empty()), ("SessionAffinity", affinity)];
+        let ignored = [
+            ("loadBalancerIP", !spec.get("loadBalancerIP").is_empty()),
+            ("externalIPs", !outside.is_empty()),
+            ("SessionAffinity", affinity),
+        ];
         for (field, _) in ignored.iter().filter(|(_, given)| *given) {
             said.push(format!("spec.{field} is ignored for headless services"));
         }

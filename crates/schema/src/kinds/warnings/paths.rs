@@ -72,7 +72,9 @@ fn collisions(paths: &[&str], title: &str, said: &mut Said) {
     let mut seen: Vec<&str> = Vec::new();
     for path in paths.iter().map(|path| path.trim_end_matches('/')) {
         let below = |a: &str, b: &str| a.strip_prefix(b).is_some_and(|rest| rest.starts_with('/'));
-        let hit = seen.iter().find(|other| !path.is_empty() && !other.is_empty() && (**other == path || below(other, path) || below(path, other)));
+        let hit = seen
+            .iter()
+            .find(|other| !path.is_empty() && !other.is_empty() && (**other == path || below(other, path) || below(path, other)));
         if let Some(other) = hit {
             let text = format!("{title}: overlapping paths: {path:?} with {other:?}");
             if !said.contains(&text) {
@@ -96,8 +98,14 @@ mod tests {
     fn files_that_stand_in_the_way_of_others_are_told_of() {
         for (volume, expected) in [
             (json!({"configMap": {"name": "m", "items": items(&["a", "b/c", "bc"])}}), ""),
-            (json!({"configMap": {"name": "m", "items": items(&["a", "a/"])}}), "volume \"v\" (ConfigMap \"m\"): overlapping paths: \"a\" with \"a\""),
-            (json!({"secret": {"secretName": "s", "items": items(&["a", "a/b"])}}), "volume \"v\" (Secret \"s\"): overlapping paths: \"a/b\" with \"a\""),
+            (
+                json!({"configMap": {"name": "m", "items": items(&["a", "a/"])}}),
+                "volume \"v\" (ConfigMap \"m\"): overlapping paths: \"a\" with \"a\"",
+            ),
+            (
+                json!({"secret": {"secretName": "s", "items": items(&["a", "a/b"])}}),
+                "volume \"v\" (Secret \"s\"): overlapping paths: \"a/b\" with \"a\"",
+            ),
             (json!({"downwardAPI": {"items": items(&["a/b", "a"])}}), "volume \"v\" (DownwardAPI): overlapping paths: \"a\" with \"a/b\""),
             (json!({"projected": {"sources": [{}]}}), "volume \"v\" (Projected) has no sources provided"),
             (

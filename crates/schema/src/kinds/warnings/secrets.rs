@@ -46,9 +46,7 @@ fn wrong_key(labels: &[String]) -> Option<String> {
     match labels {
         [] => Some("tls: failed to find any PEM data in key input".to_owned()),
         _ if labels.iter().any(|label| is_key(label)) => None,
-        [only] if only == "CERTIFICATE" => {
-            Some("tls: found a certificate rather than a key in the PEM for the private key".to_owned())
-        }
+        [only] if only == "CERTIFICATE" => Some("tls: found a certificate rather than a key in the PEM for the private key".to_owned()),
         _ => Some(format!(
             "tls: failed to find PEM block with type ending in \"PRIVATE KEY\" in key input after skipping PEM blocks of the following types: [{}]",
             labels.join(" ")

@@ -36,7 +36,11 @@ fn templates_are_spoken_of_in_upstreams_words() {
             format!("{spec}.affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].podAffinityTerm.{no_selector}"),
         ),
         ("topologySpreadConstraints", json!([{"topologyKey": "x"}]), format!("{spec}.topologySpreadConstraints[0].{no_selector}")),
-        ("volumes", json!([{"name": "v", "gitRepo": {}}]), format!("{spec}.volumes[0].gitRepo: deprecated in v1.11, and disabled by default in v1.33+")),
+        (
+            "volumes",
+            json!([{"name": "v", "gitRepo": {}}]),
+            format!("{spec}.volumes[0].gitRepo: deprecated in v1.11, and disabled by default in v1.33+"),
+        ),
         ("volumes", json!([{"name": "v", "rbd": {}}]), format!("{spec}.volumes[0].rbd: deprecated in v1.28, non-functional in v1.31+")),
         ("hostAliases", json!([{"ip": "1.1.1.1"}, {"ip": "1.1.1.1"}]), format!("{spec}.hostAliases[1].ip: duplicate ip \"1.1.1.1\"")),
         (
@@ -44,7 +48,11 @@ fn templates_are_spoken_of_in_upstreams_words() {
             json!([{"name": "a"}, {"name": "a"}, {}]),
             format!("{spec}.imagePullSecrets[1].name: duplicate name \"a\"|{spec}.imagePullSecrets[2].name: invalid empty name \"\""),
         ),
-        ("overhead", json!({"memory": "100m"}), format!("{spec}.overhead[memory]: fractional byte value \"100m\" is invalid, must be an integer")),
+        (
+            "overhead",
+            json!({"memory": "100m"}),
+            format!("{spec}.overhead[memory]: fractional byte value \"100m\" is invalid, must be an integer"),
+        ),
         (
             "terminationGracePeriodSeconds",
             json!(-1),
@@ -78,8 +86,16 @@ fn containers_of_pods_are_spoken_of() {
             json!({"limits": {"memory": "0.5"}}),
             "spec.containers[0].resources.limits[memory]: fractional byte value \"500m\" is invalid, must be an integer",
         ),
-        ("ports", json!([port(0, ""), port(0, "")]), "spec.containers[0].ports[1]: duplicate port definition with spec.containers[0].ports[0]"),
-        ("ports", json!([port(0, ""), port(8, "")]), "spec.containers[0].ports[1]: overlapping port definition with spec.containers[0].ports[0]"),
+        (
+            "ports",
+            json!([port(0, ""), port(0, "")]),
+            "spec.containers[0].ports[1]: duplicate port definition with spec.containers[0].ports[0]",
+        ),
+        (
+            "ports",
+            json!([port(0, ""), port(8, "")]),
+            "spec.containers[0].ports[1]: overlapping port definition with spec.containers[0].ports[0]",
+        ),
         (
             "ports",
             json!([port(8, ""), port(8, "1.1.1.1")]),
