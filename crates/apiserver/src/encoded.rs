@@ -43,7 +43,7 @@ impl Shown {
 
 /// An object's own bytes. Those of the stored version are kept, and so are those of the metadata, which no version changes.
 pub(crate) fn item(endpoint: &Endpoint, form: Form, object: &Object) -> Result<Bytes, Status> {
-    let whole = form.view == View::Object && endpoint.is_stored_version(object.api_version());
+    let whole = form.view == View::Object && endpoint.serves_as_stored(object);
     let metadata = form.view == View::Metadata;
     let kept = match form.encoding {
         Encoding::Protobuf if whole => Kept::Protobuf,

@@ -89,6 +89,14 @@ impl Endpoint {
         matches!(self.source, Source::Builtin(_))
     }
 
+    /// The custom kind that it is a version of.
+    pub(crate) fn custom_kind(&self) -> Option<&CustomKind> {
+        match &self.source {
+            Source::Builtin(_) => None,
+            Source::Custom(kind) => Some(kind),
+        }
+    }
+
     pub(crate) fn has_verb(&self, verb: &str) -> bool {
         self.resource.has_verb(verb)
     }
@@ -114,9 +122,11 @@ impl Endpoint {
         tricorn_schema::prune(self.node(), value)
     }
 
-    /// What has the wrong JSON type.
+    /// Why the object cannot be read: what has the wrong JSON type. Of custom kinds only metadata is read; the rest is for the schema to refuse.
     pub(crate) fn mismatch(&self, value: &Value) -> Option<String> {
-        tricorn_schema::mismatches(self.node(), value).first().map(|first| first.decode_text(&self.kind, &self.version))
+        let found = tricorn_schema::mismatches(self.node(), value);
+        let read = |path: &str| self.is_builtin() || path.split('.').next() == Some("metadata");
+        found.into_iter().find(|one| one.too_deep || read(&one.path)).map(|one| one.reason)
     }
 
     pub(crate) fn default(&self, value: &mut Value) {
@@ -151,7 +161,11 @@ impl Endpoint {
                 let subresource = Some(subresource).filter(|name| !name.is_empty());
                 tricorn_schema::kinds::prepare_for_update(self.stored_group(), &self.kind, new, old, subresource);
             }
-            Source::Custom(_) => self.prepare_custom(new, old, subresource),
+            Source::Custom(kind) => {
+                let mut old = old.clone();
+                kind.default(&mut old);
+                self.prepare_custom(new, &old, subresource);
+            }
         }
     }
 
@@ -195,7 +209,7 @@ impl Endpoint {
     pub(crate) fn validate_create(&self, value: &Value) -> Vec<FieldError> {
         match &self.source {
             Source::Builtin(_) => tricorn_schema::kinds::validate_create(&self.group, &self.kind, self.namespaced, value),
-            Source::Custom(kind) => kind.validate(value),
+            Source::Custom(kind) => kind.validate(value, None),
         }
     }
 
@@ -205,7 +219,7 @@ impl Endpoint {
                 let subresource = Some(subresource).filter(|name| !name.is_empty());
                 tricorn_schema::kinds::validate_update(&self.group, &self.kind, new, old, subresource)
             }
-            Source::Custom(kind) => kind.validate(new),
+            Source::Custom(kind) => kind.validate(new, Some(old)),
         }
     }
 
@@ -227,7 +241,7 @@ impl Endpoint {
         match (&self.source, field) {
             (_, "metadata.name") => Some(object.name().to_owned()),
             (_, "metadata.namespace") => Some(object.namespace().to_owned()),
-            (Source::Builtin(_), _) if self.is_stored_version(object.api_version()) => {
+            (Source::Builtin(_), _) if self.is_version(object.api_version()) => {
                 tricorn_schema::fields::value(&self.group, &self.kind, object.value(), field)
             }
             (Source::Builtin(_), _) => tricorn_schema::fields::value(&self.group, &self.kind, &self.shown(object.value()), field),
@@ -247,16 +261,27 @@ impl Endpoint {
         }
     }
 
-    /// Whether a stored object of this API version is in this version already, so that its bytes can be served as they are.
-    pub(crate) fn is_stored_version(&self, api_version: &str) -> bool {
+    fn is_version(&self, api_version: &str) -> bool {
         gvk::split_api_version(api_version) == (self.group.as_str(), self.version.as_str())
+    }
+
+    /// Whether a stored object is in this version already, and says all that it would say if it were written now, so that its bytes can be served as
+    /// they are.
+    pub(crate) fn serves_as_stored(&self, object: &Object) -> bool {
+        self.is_version(object.api_version())
+            && self.custom_kind().is_none_or(|kind| !kind.has_defaults || !kind.lacks_defaults(object.value()))
     }
 
     /// A stored object in this version.
     pub(crate) fn shown(&self, value: &Value) -> Value {
         let mut value = value.clone();
-        if !self.is_stored_version(stamp::api_version(&value)) {
+        if !self.is_version(stamp::api_version(&value)) {
             crate::convert::convert(&mut value, &self.group, &self.version);
+        }
+        if let Source::Custom(kind) = &self.source
+            && kind.lacks_defaults(&value)
+        {
+            kind.default(&mut value);
         }
         value
     }
@@ -363,7 +388,7 @@ impl Endpoints {
 }
 
 /// Puts versions in the order of preference: stable, beta, alpha, newer before older; names of another form come last.
-fn preference(version: &str) -> (u8, Reverse<u64>, Reverse<u64>, &str) {
+pub(crate) fn preference(version: &str) -> (u8, Reverse<u64>, Reverse<u64>, &str) {
     let other = (3, Reverse(0), Reverse(0), version);
     let number = |text: &str| text.parse::<u64>().ok();
     let Some(rest) = version.strip_prefix('v') else { return other };

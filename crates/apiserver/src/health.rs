@@ -40,24 +40,66 @@ pub(crate) fn serve(server: &Server, context: &Context) -> Answer {
     let endpoint = parts.next().unwrap_or_default();
     let only = parts.next();
     let checks = if endpoint == "livez" { live_checks() } else { ready_checks(server) };
-    let excluded = context.query.all("exclude");
-    let mut report = String::new();
-    let mut fine = true;
+    if let Some(only) = only {
+        return one(only, &checks);
+    }
+    let excluded: Vec<String> = context.query.all("exclude").into_iter().filter(|name| !name.is_empty()).collect();
+    let (fine, report) = report(endpoint, &checks, &excluded);
+    let verbose = !context.query.all("verbose").is_empty();
+    let code = if fine { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
+    Ok(respond::text(code, if fine && !verbose { "ok".to_owned() } else { report }))
+}
+
+/// A check by its own path.
+fn one(name: &str, checks: &[Check]) -> Answer {
+    match checks.iter().find(|(known, _)| *known == name) {
+        None => Err(Status::path_not_found()),
+        Some((_, true)) => Ok(respond::text(StatusCode::OK, "ok")),
+        Some((_, false)) => Ok(respond::text(StatusCode::INTERNAL_SERVER_ERROR, "internal server error: reason withheld\n".to_owned())),
+    }
+}
+
+/// Whether all that are not excluded pass, and a line for each.
+fn report(endpoint: &str, checks: &[Check], excluded: &[String]) -> (bool, String) {
+    let (mut report, mut fine) = (String::new(), true);
     for (name, passes) in checks {
-        if only.is_some_and(|only| only != name) || excluded.iter().any(|excluded| excluded == name) {
+        if excluded.iter().any(|excluded| excluded == name) {
+            report += &format!("[+]{name} excluded: ok\n");
             continue;
         }
         fine &= passes;
-        report += &if passes { format!("[+]{name} ok\n") } else { format!("[-]{name} failed: reason withheld\n") };
+        report += &if *passes { format!("[+]{name} ok\n") } else { format!("[-]{name} failed: reason withheld\n") };
     }
-    if only.is_some() && report.is_empty() {
-        return Err(Status::path_not_found());
+    let unknown: Vec<String> =
+        excluded.iter().filter(|name| !checks.iter().any(|(known, _)| known == name)).map(|name| format!("{name:?}")).collect();
+    if !unknown.is_empty() {
+        report += &format!("warn: some health checks cannot be excluded: no matches for {}\n", unknown.join(", "));
     }
-    Ok(if !fine {
-        respond::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{report}{endpoint} check failed\n"))
-    } else if context.query.get("verbose").is_some() || context.query.flag("verbose") {
-        respond::text(StatusCode::OK, format!("{report}{endpoint} check passed\n"))
-    } else {
-        respond::text(StatusCode::OK, "ok")
-    })
+    report += &format!("{endpoint} check {}\n", if fine { "passed" } else { "failed" });
+    (fine, report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_check_has_its_line() {
+        let checks = [("ping", true), ("etcd", false)];
+        for (excluded, expected) in [
+            (vec![], (false, "[+]ping ok\n[-]etcd failed: reason withheld\nreadyz check failed\n")),
+            (vec!["etcd"], (true, "[+]ping ok\n[+]etcd excluded: ok\nreadyz check passed\n")),
+            (
+                vec!["etcd", "a"],
+                (
+                    true,
+                    "[+]ping ok\n[+]etcd excluded: ok\nwarn: some health checks cannot be excluded: no matches for \"a\"\nreadyz check passed\n",
+                ),
+            ),
+        ] {
+            let excluded: Vec<String> = excluded.into_iter().map(str::to_owned).collect();
+            let (fine, text) = report("readyz", &checks, &excluded);
+            assert_eq!((fine, text.as_str()), expected);
+        }
+    }
 }

@@ -38,6 +38,7 @@ mod table;
 #[cfg(test)]
 mod testing;
 mod verbs;
+mod warnings;
 
 pub use authn::TokenAuthenticator;
 pub use body::read_object;

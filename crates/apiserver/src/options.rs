@@ -30,22 +30,29 @@ const MAX_MANAGER_BYTES: usize = 128;
 impl WriteParameters {
     pub(crate) fn parse(context: &Context) -> Result<Self, Status> {
         let query = &context.query;
+        let kind = match context.info.verb.as_str() {
+            "update" => "UpdateOptions",
+            "patch" => "PatchOptions",
+            _ => "CreateOptions",
+        };
         let field_validation = match query.get("fieldValidation") {
             None | Some("Warn") => FieldValidation::Warn,
             Some("Ignore") => FieldValidation::Ignore,
             Some("Strict") => FieldValidation::Strict,
-            Some(other) => return Err(invalid("fieldValidation", other, "supported values: \"Ignore\", \"Strict\", \"Warn\"")),
+            Some(other) => return Err(unsupported(kind, "fieldValidation", other, &["", "Ignore", "Strict", "Warn"])),
         };
         let named = query.get("fieldManager");
-        if let Some(name) = named
-            && (name.len() > MAX_MANAGER_BYTES || name.chars().any(char::is_control))
-        {
-            return Err(invalid("fieldManager", name, "must be printable and at most 128 characters"));
+        let path = FieldPath::new("fieldManager");
+        if named.is_some_and(|name| name.len() > MAX_MANAGER_BYTES) {
+            return Err(refused(kind, vec![FieldError::too_long(&path, MAX_MANAGER_BYTES)]));
+        }
+        if let Some(name) = named.filter(|name| name.chars().any(char::is_control)) {
+            return Err(refused(kind, vec![FieldError::invalid(&path, name, "should only contain printable characters")]));
         }
         let agent = context.header(http::header::USER_AGENT);
         let default = agent.split('/').next().unwrap_or_default();
         Ok(Self {
-            dry_run: dry_run(query)?,
+            dry_run: dry_run(query, kind)?,
             field_validation,
             field_manager: named.unwrap_or(if default.is_empty() { "unknown" } else { default }).chars().take(MAX_MANAGER_BYTES).collect(),
             named_manager: named.is_some(),
@@ -54,16 +61,21 @@ impl WriteParameters {
     }
 }
 
-pub(crate) fn dry_run(query: &Query) -> Result<bool, Status> {
+fn dry_run(query: &Query, kind: &str) -> Result<bool, Status> {
     match query.get("dryRun") {
         None => Ok(false),
         Some("All") => Ok(true),
-        Some(other) => Err(invalid("dryRun", other, "supported values: \"All\"")),
+        Some(other) => Err(unsupported(kind, "dryRun", other, &["All"])),
     }
 }
 
-fn invalid(field: &str, value: &str, detail: &str) -> Status {
-    Status::invalid("meta.k8s.io", "Options", "", vec![FieldError::invalid(&FieldPath::new(field), value, detail)])
+/// The refusal of options of this kind.
+fn refused(kind: &str, errors: Vec<FieldError>) -> Status {
+    Status::invalid("meta.k8s.io", kind, "", errors)
+}
+
+fn unsupported(kind: &str, field: &str, value: &str, supported: &[&str]) -> Status {
+    refused(kind, vec![FieldError::not_supported(&FieldPath::new(field), value, supported)])
 }
 
 /// Options of list and watch.
@@ -81,12 +93,11 @@ pub(crate) struct ListParameters {
 
 impl ListParameters {
     pub(crate) fn parse(query: &Query, watch: bool) -> Result<Self, Status> {
-        let revision = match query.get("resourceVersion") {
-            None => None,
-            Some(text) => Some(text.parse::<i64>().ok().filter(|revision| *revision >= 0).ok_or_else(|| {
-                Status::bad_request(format!("Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"))
-            })?),
-        };
+        let wrong = list_errors(query, watch);
+        if !wrong.is_empty() {
+            return Err(refused("ListOptions", wrong));
+        }
+        let revision = revision(query)?;
         let matching = query.get("resourceVersionMatch");
         let continuation = query.get("continue").map(Continuation::decode).transpose()?;
         let initial_events = query.get("sendInitialEvents").map(|value| matches!(value, "true" | "1"));
@@ -94,18 +105,14 @@ impl ListParameters {
             None => 0,
             Some(text) => text.parse::<i64>().map_err(|_| Status::bad_request(format!("invalid limit {text:?}")))?.max(0),
         };
-        if watch {
-            check_watch(matching, initial_events, limit)?;
-        } else {
-            check_list(revision, matching, continuation.is_some(), initial_events)?;
+        if !watch && continuation.is_some() && revision.is_some_and(|revision| revision > 0) {
+            return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
         }
         let version = match (revision, matching) {
-            (None, _) => Version::Latest,
             (Some(revision), Some("Exact")) => Version::Exact(revision),
-            (Some(0), _) => Version::Any,
             // A paged list without a match is exact, as it has been since pages exist.
-            (Some(revision), None) if limit > 0 && !watch => Version::Exact(revision),
-            (Some(revision), _) => Version::NotOlderThan(revision),
+            (Some(revision), None) if limit > 0 && !watch && revision > 0 => Version::Exact(revision),
+            _ => at_least(revision),
         };
         let timeout_seconds = query.get("timeoutSeconds").and_then(|text| text.parse().ok()).filter(|seconds| *seconds > 0);
         Ok(Self {
@@ -120,57 +127,50 @@ impl ListParameters {
     }
 }
 
-fn list_options(field: &str, detail: &str) -> Status {
-    Status::invalid("meta.k8s.io", "ListOptions", "", vec![FieldError::forbidden(&FieldPath::new(field), detail)])
+/// An answer that is no older than this.
+fn at_least(revision: Option<i64>) -> Version {
+    match revision {
+        None => Version::Latest,
+        Some(0) => Version::Any,
+        Some(revision) => Version::NotOlderThan(revision),
+    }
 }
 
-fn check_list(revision: Option<i64>, matching: Option<&str>, continued: bool, initial_events: Option<bool>) -> Result<(), Status> {
-    if initial_events.is_some() {
-        return Err(list_options("sendInitialEvents", "sendInitialEvents is forbidden for list"));
-    }
-    match matching {
-        None => {}
-        Some(_) if revision.is_none() => {
-            return Err(list_options("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided"));
-        }
-        Some(_) if continued => {
-            return Err(list_options("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided"));
-        }
-        Some("Exact") if revision == Some(0) => {
-            return Err(list_options("resourceVersionMatch", "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""));
-        }
-        Some("Exact" | "NotOlderThan") => {}
-        Some(other) => {
-            return Err(list_options(
-                "resourceVersionMatch",
-                &format!("unsupported value {other:?}: supported are \"Exact\" and \"NotOlderThan\""),
-            ));
-        }
-    }
-    if continued && revision.is_some_and(|revision| revision > 0) {
-        return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
-    }
-    Ok(())
+fn revision(query: &Query) -> Result<Option<i64>, Status> {
+    let Some(text) = query.get("resourceVersion") else { return Ok(None) };
+    let revision = text.parse::<i64>().ok().filter(|revision| *revision >= 0);
+    let wrong = || Status::bad_request(format!("Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"));
+    revision.map(Some).ok_or_else(wrong)
 }
 
-fn check_watch(matching: Option<&str>, initial_events: Option<bool>, limit: i64) -> Result<(), Status> {
-    match (initial_events, matching) {
-        (Some(_), Some("NotOlderThan")) | (None, None) => {}
-        (Some(_), None) => {
-            return Err(list_options("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
-        }
-        (Some(_), Some(_)) => {
-            return Err(list_options("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
-        }
-        (None, Some(_)) => {
-            return Err(list_options(
-                "resourceVersionMatch",
-                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-            ));
-        }
+/// What of the options of a list or a watch does not go together.
+fn list_errors(query: &Query, watch: bool) -> Vec<FieldError> {
+    const EXACT: &str = "Exact";
+    const NOT_OLDER: &str = "NotOlderThan";
+    let mut errors = Vec::new();
+    let path = FieldPath::new("resourceVersionMatch");
+    let [version, continuation, initial] = ["resourceVersion", "continue", "sendInitialEvents"].map(|name| query.get(name));
+    let matching = query.get("resourceVersionMatch");
+    let mut forbid = |when: bool, path: &FieldPath, why: &str| errors.extend(when.then(|| FieldError::forbidden(path, why)));
+    if watch {
+        let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+        forbid(initial.is_some() && matching != Some(NOT_OLDER), &path, why);
+        let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+        forbid(matching.is_some() && initial.is_none(), &path, why);
+    } else {
+        let why = "resourceVersionMatch is forbidden unless resourceVersion is provided";
+        forbid(matching.is_some() && version.is_none(), &path, why);
     }
-    let _ = limit;
-    Ok(())
+    forbid(matching.is_some() && continuation.is_some(), &path, "resourceVersionMatch is forbidden when continue is provided");
+    let exact_any = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+    forbid(!watch && matching == Some(EXACT) && version == Some("0"), &path, exact_any);
+    let initial_path = FieldPath::new("sendInitialEvents");
+    forbid(!watch && initial.is_some(), &initial_path, "sendInitialEvents is forbidden for list");
+    let supported: &[&str] = if watch { &[NOT_OLDER] } else { &[EXACT, NOT_OLDER, ""] };
+    if let Some(other) = matching.filter(|matching| !supported.contains(matching)) {
+        errors.push(FieldError::not_supported(&path, other, supported));
+    }
+    errors
 }
 
 /// What happens to the objects that a deleted object owns.
@@ -194,6 +194,7 @@ pub(crate) struct DeleteParameters {
 impl DeleteParameters {
     /// From the body if there is one, else from the query.
     pub(crate) fn parse(query: &Query, body: &Value) -> Result<Self, Status> {
+        const KIND: &str = "DeleteOptions";
         let text = |name: &str| body.get(name).and_then(Value::as_str).or_else(|| query.get(name));
         let grace_seconds = match (body.get("gracePeriodSeconds").and_then(Value::as_i64), query.get("gracePeriodSeconds")) {
             (Some(seconds), _) => Some(seconds),
@@ -203,21 +204,25 @@ impl DeleteParameters {
         let orphan =
             body.get("orphanDependents").and_then(Value::as_bool).or_else(|| query.get("orphanDependents").map(|text| text == "true"));
         let propagation = match (text("propagationPolicy"), orphan) {
-            (Some(_), Some(_)) => {
-                return Err(invalid("propagationPolicy", "", "orphanDependents and deletionPropagation cannot be both set"));
+            (Some(policy), Some(_)) => {
+                let words = "orphanDependents and deletionPropagation cannot be both set";
+                return Err(refused(KIND, vec![FieldError::invalid(&FieldPath::new("propagationPolicy"), policy, words)]));
             }
             (Some("Orphan"), None) | (None, Some(true)) => Some(Propagation::Orphan),
             (Some("Background"), None) | (None, Some(false)) => Some(Propagation::Background),
             (Some("Foreground"), None) => Some(Propagation::Foreground),
             (Some(other), None) => {
-                return Err(invalid("propagationPolicy", other, "supported values: \"Background\", \"Foreground\", \"Orphan\""));
+                return Err(unsupported(KIND, "propagationPolicy", other, &["Foreground", "Background", "Orphan", "nil"]));
             }
             (None, None) => None,
         };
         let in_body = match body.get("dryRun").and_then(Value::as_array).map(Vec::as_slice) {
             None | Some([]) => false,
             Some(values) if values.iter().all(|value| value == "All") => true,
-            Some(_) => return Err(invalid("dryRun", "", "supported values: \"All\"")),
+            Some(values) => {
+                let other = values.iter().find(|value| **value != "All").and_then(Value::as_str).unwrap_or_default();
+                return Err(unsupported(KIND, "dryRun", other, &["All"]));
+            }
         };
         let precondition = |name: &str| body.get("preconditions").and_then(|all| all.get(name)).and_then(Value::as_str).map(str::to_owned);
         Ok(Self {
@@ -225,7 +230,77 @@ impl DeleteParameters {
             propagation,
             uid: precondition("uid"),
             resource_version: precondition("resourceVersion"),
-            dry_run: in_body || dry_run(query)?,
+            dry_run: in_body || dry_run(query, KIND)?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn options_of_lists_go_together_or_not() {
+        let needs = "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+        for (watch, query, expected) in [
+            (false, "resourceVersion=5&resourceVersionMatch=Exact", ""),
+            (false, "resourceVersion=0&resourceVersionMatch=NotOlderThan&limit=5", ""),
+            (
+                false,
+                "resourceVersionMatch=Exact",
+                "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided",
+            ),
+            (
+                false,
+                "resourceVersion=0&resourceVersionMatch=Exact",
+                "resourceVersionMatch: Forbidden: resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
+            ),
+            (
+                false,
+                "resourceVersion=5&resourceVersionMatch=Newest",
+                "resourceVersionMatch: Unsupported value: \"Newest\": supported values: \"Exact\", \"NotOlderThan\", \"\"",
+            ),
+            (
+                false,
+                "resourceVersion=5&resourceVersionMatch=Exact&continue=x",
+                "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden when continue is provided",
+            ),
+            (false, "sendInitialEvents=false", "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list"),
+            (true, "sendInitialEvents=true&resourceVersionMatch=NotOlderThan", ""),
+            (true, "sendInitialEvents=true", needs),
+            (
+                true,
+                "resourceVersionMatch=NotOlderThan",
+                "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            ),
+            (
+                true,
+                "sendInitialEvents=true&resourceVersionMatch=Exact",
+                &format!("{needs}|resourceVersionMatch: Unsupported value: \"Exact\": supported values: \"NotOlderThan\""),
+            ),
+        ] {
+            let found = list_errors(&Query::parse(query), watch);
+            assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>().join("|"), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn options_of_deletions_are_refused_in_upstreams_words() {
+        for (body, expected) in [
+            (
+                json!({"propagationPolicy": "Never"}),
+                "propagationPolicy: Unsupported value: \"Never\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"",
+            ),
+            (
+                json!({"propagationPolicy": "Orphan", "orphanDependents": true}),
+                "propagationPolicy: Invalid value: \"Orphan\": orphanDependents and deletionPropagation cannot be both set",
+            ),
+            (json!({"dryRun": ["Some"]}), "dryRun: Unsupported value: \"Some\": supported values: \"All\""),
+        ] {
+            let refusal = DeleteParameters::parse(&Query::default(), &body).unwrap_err();
+            assert_eq!(refusal.message(), format!("DeleteOptions.meta.k8s.io \"\" is invalid: {expected}"));
+        }
     }
 }

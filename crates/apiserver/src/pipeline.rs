@@ -122,9 +122,27 @@ pub(crate) fn prune(
     value: &mut Value,
     twice: Vec<String>,
 ) -> Result<(), Status> {
-    let complaints = endpoint.prune(value).iter().map(|path| unknown_field(path)).chain(twice).collect();
-    complain(context, parameters, &endpoint.kind, &endpoint.version, complaints)?;
-    endpoint.mismatch(value).map_or(Ok(()), |text| Err(Status::bad_request(text)))
+    read(context, endpoint, parameters, value, twice).map_err(|why| cannot_be_handled(&endpoint.kind, &endpoint.version, &why))
+}
+
+/// The same, and of a refusal the bare reason.
+pub(crate) fn read(
+    context: &Context,
+    endpoint: &Endpoint,
+    parameters: &WriteParameters,
+    value: &mut Value,
+    twice: Vec<String>,
+) -> Result<(), String> {
+    let unknown = endpoint.prune(value);
+    if let Some(why) = endpoint.mismatch(value) {
+        return Err(why);
+    }
+    strictly(context, parameters, unknown.iter().map(|path| unknown_field(path)).chain(twice).collect())
+}
+
+/// The refusal of an object that cannot be read.
+pub(crate) fn cannot_be_handled(kind: &str, version: &str, why: &str) -> Status {
+    Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
 }
 
 /// The complaint of a field that the kind does not know.
@@ -140,15 +158,14 @@ pub(crate) fn complain(
     version: &str,
     complaints: Vec<String>,
 ) -> Result<(), Status> {
+    strictly(context, parameters, complaints).map_err(|why| cannot_be_handled(kind, version, &why))
+}
+
+fn strictly(context: &Context, parameters: &WriteParameters, complaints: Vec<String>) -> Result<(), String> {
     match parameters.field_validation {
-        _ if complaints.is_empty() => {}
-        FieldValidation::Ignore => {}
         FieldValidation::Warn => complaints.into_iter().for_each(|complaint| context.warn(complaint)),
-        FieldValidation::Strict => {
-            let all = complaints.join(", ");
-            let message = format!("{kind} in version {version:?} cannot be handled as a {kind}: strict decoding error: {all}");
-            return Err(Status::bad_request(message));
-        }
+        FieldValidation::Strict if !complaints.is_empty() => return Err(format!("strict decoding error: {}", complaints.join(", "))),
+        FieldValidation::Strict | FieldValidation::Ignore => {}
     }
     Ok(())
 }
@@ -217,6 +234,7 @@ impl Server {
         if !errors.is_empty() {
             return Err(Status::invalid(&endpoint.group, &endpoint.kind, target.name, errors));
         }
+        endpoint.warn(context, target.subresource, &value, None);
         request.object = Some(value);
         self.admission.validate(&mut request, &objects).await?;
         request.warnings.drain(..).for_each(|text| context.warn(text));
@@ -275,6 +293,7 @@ impl Server {
         if !errors.is_empty() {
             return Err(Status::invalid(&endpoint.group, &endpoint.kind, target.name, errors));
         }
+        endpoint.warn(context, target.subresource, &new, Some(old.value()));
         request.object = Some(new);
         self.admission.validate(&mut request, &objects).await?;
         request.warnings.drain(..).for_each(|text| context.warn(text));

@@ -59,7 +59,7 @@ pub(crate) fn object(context: &Context, endpoint: &Endpoint, code: StatusCode, o
             let body = encoded::body(form.encoding, &Shown::object(endpoint, form.view), &item);
             Ok(bytes(context, code, form.encoding.media(), body))
         }
-        Encoding::Json if form.view == View::Object && endpoint.is_stored_version(object.api_version()) => {
+        Encoding::Json if form.view == View::Object && endpoint.serves_as_stored(object) => {
             Ok(bytes(context, code, media::JSON, object.body().clone()))
         }
         _ => written(context, code, form, &viewed(endpoint, form.view, &object.glance())),
@@ -107,7 +107,7 @@ pub(crate) fn list(context: &Context, endpoint: &Endpoint, listing: Listing) -> 
         let body = encoded::list(form.encoding, &Shown::list(endpoint, form.view), &metadata, &items?)?;
         return Ok(bytes(context, StatusCode::OK, form.encoding.media(), body));
     }
-    if form == Form::JSON && listing.objects.iter().all(|object| endpoint.is_stored_version(object.api_version())) {
+    if form == Form::JSON && listing.objects.iter().all(|object| endpoint.serves_as_stored(object)) {
         let head =
             format!(r#"{{"kind":"{}","apiVersion":"{}","metadata":{metadata},"items":["#, endpoint.list_kind(), endpoint.api_version());
         let pieces = Pieces::new(head, listing.objects);

@@ -37,7 +37,8 @@ fn is_word(name: &str) -> bool {
 pub fn dns1123_label(name: &str) -> Vec<String> {
     let mut errors: Vec<String> = too_long(name, DNS_LABEL_MAX).into_iter().collect();
     if !is_label(name) {
-        errors.push(LABEL.to_owned());
+        let dotted = name.split('.').all(is_label);
+        errors.push(if dotted { "must not contain dots" } else { LABEL }.to_owned());
     }
     errors
 }

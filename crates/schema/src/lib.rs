@@ -9,6 +9,7 @@ pub mod defaults;
 pub mod discovery;
 pub mod fields;
 pub mod kinds;
+pub mod mismatch;
 pub mod node;
 pub mod normal;
 pub mod openapi;
@@ -18,6 +19,7 @@ pub mod structure;
 pub mod usage;
 
 pub use catalog::{Catalog, Resource, Subresource, catalog, definition_name, definitions};
+pub use mismatch::{Mismatch, mismatches};
 pub use node::{Definitions, Kind, ListType, MapType, Node, PatchStrategies};
 pub use normal::normalize;
-pub use structure::{Mismatch, mismatches, prune};
+pub use structure::prune;

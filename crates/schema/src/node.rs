@@ -86,10 +86,11 @@ struct Place {
     additional: Option<usize>,
     items: Option<usize>,
     preserve_unknown: bool,
-    embedded: bool,
     nullable: bool,
     merging: Merging,
     default: Option<Value>,
+    /// The definition's name, where this is one.
+    name: Option<Box<str>>,
 }
 
 impl Place {
@@ -103,10 +104,10 @@ impl Place {
             additional: None,
             items: None,
             preserve_unknown: false,
-            embedded: false,
             nullable: false,
             merging: Merging::default(),
             default: None,
+            name: None,
         }
     }
 }
@@ -134,7 +135,8 @@ impl Definitions {
             definitions.names.insert(name.clone(), id);
         }
         for (name, schema) in schemas {
-            let place = definitions.read(schema, name);
+            let mut place = definitions.read(schema, name);
+            place.name = Some(name.as_str().into());
             if let Some(id) = definitions.names.get(name) {
                 definitions.places[*id] = place;
             }
@@ -145,7 +147,8 @@ impl Definitions {
     /// Reads one schema, such as a custom resource's `openAPIV3Schema`, as the only definition, called `name`.
     pub fn from_schema(name: &str, schema: &Value) -> Self {
         let mut definitions = Self::default();
-        let place = definitions.read(schema, name);
+        let mut place = definitions.read(schema, name);
+        place.name = Some(name.into());
         let id = definitions.push(place);
         definitions.names.insert(name.to_owned(), id);
         definitions
@@ -200,7 +203,6 @@ impl Definitions {
         }
         place.format = schema.get("format").and_then(Value::as_str).map(Into::into);
         let flag = |key: &str| schema.get(key).and_then(Value::as_bool).unwrap_or(false);
-        place.embedded = flag("x-kubernetes-embedded-resource");
         place.preserve_unknown = flag("x-kubernetes-preserve-unknown-fields");
         if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
             place.fields = self.read_fields(properties);
@@ -221,7 +223,8 @@ impl Definitions {
             place.items = Some(self.push(items));
         }
         // An object of which nothing is said takes anything: RawExtension and the like.
-        if place.kind == Kind::Object && place.fields.is_empty() && place.additional.is_none() {
+        let closed = schema.get("additionalProperties") == Some(&Value::Bool(false));
+        if place.kind == Kind::Object && place.fields.is_empty() && place.additional.is_none() && !closed {
             place.preserve_unknown = true;
         }
         if place.kind == Kind::Any {
@@ -341,6 +344,11 @@ impl<'a> Node<'a> {
         place
     }
 
+    /// The name of the definition that describes the value, such as `io.k8s.api.core.v1.PodSpec`.
+    pub fn type_name(self) -> Option<&'a str> {
+        self.content().name.as_deref()
+    }
+
     /// The type of the value.
     pub fn kind(self) -> Kind {
         self.content().kind
@@ -386,11 +394,6 @@ impl<'a> Node<'a> {
         self.content().preserve_unknown
     }
 
-    /// Whether the value is a whole object with `apiVersion`, `kind` and `metadata` of its own.
-    pub fn embedded_resource(self) -> bool {
-        self.content().embedded
-    }
-
     /// Whether null is a value here.
     pub fn nullable(self) -> bool {
         self.place().nullable || self.content().nullable
@@ -427,34 +430,4 @@ impl<'a> Node<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn definitions() -> Definitions {
-        Definitions::from_openapi(&json!({"definitions": {
-            "T": {"type": "object", "properties": {
-                "items": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
-                    "x-kubernetes-patch-strategy": "merge", "x-kubernetes-patch-merge-key": "name", "items": {"$ref": "#/definitions/I"}},
-                "one": {"allOf": [{"$ref": "#/definitions/I"}], "x-kubernetes-patch-strategy": "replace,retainKeys"},
-                "raw": {"type": "object"},
-                "again": {"$ref": "#/definitions/T"}}},
-            "I": {"type": "object", "x-kubernetes-map-type": "atomic", "properties": {"name": {"type": "string", "default": "x"}}}}}))
-    }
-
-    #[test]
-    fn the_graph_is_walked_through_references() {
-        let definitions = definitions();
-        let Some(t) = definitions.node("T") else { panic!("T") };
-        let items = t.field("again").and_then(|t| t.field("items"));
-        assert_eq!(items.map(Node::list_type), Some(ListType::Map(&["name".to_owned()])));
-        assert_eq!(items.and_then(Node::patch_merge_key), Some("name"));
-        let item = items.and_then(Node::items);
-        assert_eq!(item.map(Node::map_type), Some(MapType::Atomic));
-        assert_eq!(item.and_then(|i| i.field("name")).and_then(Node::default_value), Some(&json!("x")));
-        let one = t.field("one").map(Node::patch_strategies);
-        assert_eq!(one, Some(PatchStrategies { merge: false, replace: true, retain_keys: true }));
-        assert!(t.field("raw").is_some_and(Node::preserve_unknown));
-        assert!(t.field("none").is_none());
-    }
-}
+mod tests;

@@ -99,6 +99,11 @@ pub async fn health(api: &Api, case: &Case) {
         let text = String::from_utf8_lossy(&told.bytes).into_owned();
         case.check(&format!("{path} in words"), text.contains("[+]ping ok") && text.contains("check passed"), text);
     }
+    let told = api.get("/readyz?verbose&exclude=etcd&exclude=nothing").await;
+    let text = String::from_utf8_lossy(&told.bytes).into_owned();
+    case.check("an excluded check", text.contains("[+]etcd excluded: ok") && text.contains("no matches for \"nothing\""), text);
+    case.equal("a check by itself", &*api.get("/livez/ping").await.bytes, b"ok".as_slice());
+    case.code("a check that is not there", &api.get("/livez/nothing").await, 404);
     let version = api.get("/version").await;
     case.equal("the version", (version.text("/major"), version.text("/minor")), ("1", "36"));
     case.check("the version in words", version.text("/gitVersion").starts_with("v1.36."), &version.body);

@@ -16,6 +16,7 @@ mod policies;
 mod quotas;
 mod requests;
 mod services;
+mod spoken;
 mod tables;
 mod tokens;
 mod validation;
@@ -73,6 +74,8 @@ pub fn all(api: &Api) -> Vec<(&'static str, LocalBoxFuture<'_, Case>)> {
         "priority classes" => classes::priority,
         "runtime classes" => classes::runtime,
         "ingress classes" => classes::ingress,
+        "warnings" => spoken::warnings,
+        "definitions that change" => spoken::custom,
         "admission policies" => policies::life,
     }
 }

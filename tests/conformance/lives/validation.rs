@@ -47,7 +47,7 @@ pub async fn life(api: &Api, case: &Case) {
     for (media, patch) in
         [(MERGE, strange.clone()), (STRATEGIC, strange), (JSON_PATCH, json!([{"op": "add", "path": "/spec/foo", "value": 1}]))]
     {
-        case.refused(media, &api.patch(&one, media, &patch).await, 400, "BadRequest", "unknown field \"spec.foo\"");
+        case.refused(media, &api.patch(&one, media, &patch).await, 422, "Invalid", "strict decoding error: unknown field \"spec.foo\"");
     }
     let twice = br#"{"spec": {"replicas": 1, "replicas": 0}}"#.to_vec();
     let twice = api.send("PATCH", &one, &[("content-type", MERGE)], twice).await;
@@ -73,7 +73,8 @@ pub async fn life(api: &Api, case: &Case) {
     );
 
     let wrong = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "w"}, "spec": {"replicas": "many"}});
-    case.refused("a text for a number", &api.post(&all, &wrong).await, 400, "BadRequest", "replicas");
+    let words = "Deployment in version \"v1\" cannot be handled as a Deployment: json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32";
+    case.refused("a text for a number", &api.post(&all, &wrong).await, 400, "BadRequest", words);
     let mut strange = api.get(&format!("{all}/a")).await.body;
     strange["metadata"]["unheardOf"] = json!("x");
     case.refused("in metadata", &api.put(&one, &strange).await, 400, "BadRequest", r#"unknown field "metadata.unheardOf""#);

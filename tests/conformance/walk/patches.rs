@@ -27,7 +27,7 @@ pub async fn walk(subject: &Subject<'_>) {
     case.check("a dry run of a patch shows what would be", tried.body["metadata"]["annotations"]["tried"] == "yes", &tried.body);
     case.check("and leaves all as it was", api.get(&one).await.body["metadata"]["annotations"].get("tried").is_none(), ());
     let unknown = api.patch(&format!("{one}?fieldValidation=Strict"), MERGE, &json!({"unheardOf": 1})).await;
-    case.refused("an unknown field in a patch, strictly", &unknown, 400, "BadRequest", "unknown field \"unheardOf\"");
+    case.refused("an unknown field in a patch, strictly", &unknown, 422, "Invalid", "unknown field \"unheardOf\"");
     if let Some(change) = &subject.sample.change {
         let changed = api.patch(&one, MERGE, change).await;
         let mut expected = change.clone();

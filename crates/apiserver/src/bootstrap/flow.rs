@@ -5,22 +5,44 @@ use serde_json::{Value, json};
 
 /// Says that the object's spec follows the server's, until somebody says otherwise.
 const FOLLOWS: &str = "apf.kubernetes.io/autoupdate-spec";
-const GROUP: &str = "flowcontrol.apiserver.k8s.io";
+pub(super) const GROUP: &str = "flowcontrol.apiserver.k8s.io";
 
 /// Everything of flow control, levels before the schemas that name them.
 pub(super) fn all() -> Vec<Value> {
     levels().into_iter().chain(schemas()).collect()
 }
 
-/// What brings the spec of an object that is there up to date; `None` where it is, or where it is somebody's own.
-pub(super) fn update(existing: &Value, wanted: &Value) -> Option<Value> {
-    let follows = existing["metadata"]["annotations"][FOLLOWS] == "true";
-    if !follows || existing["spec"] == wanted["spec"] {
-        return None;
+/// Objects that flow control cannot do without: their specs are the server's, whatever their annotation says.
+const MANDATORY: [&str; 2] = ["exempt", "catch-all"];
+
+/// Whether the spec follows the server's. Where nothing is said, it does as long as nobody has changed it.
+fn follows(object: &Value) -> bool {
+    match object["metadata"]["annotations"][FOLLOWS].as_str() {
+        Some(note) => note == "true",
+        None => object["metadata"]["generation"] == 1,
     }
+}
+
+/// What brings the spec of an object that is there up to date, and says whether it is kept so; `None` where nothing is to be done.
+pub(super) fn update(existing: &Value, wanted: &Value) -> Option<Value> {
+    let name = wanted["metadata"]["name"].as_str().unwrap_or_default();
+    let follows = follows(existing) || MANDATORY.contains(&name);
     let mut next = existing.clone();
-    next["spec"] = wanted["spec"].clone();
-    Some(next)
+    next["metadata"]["annotations"][FOLLOWS] = follows.to_string().into();
+    if follows {
+        next["spec"] = wanted["spec"].clone();
+        // How much the exempt level may lend is for administrators to say.
+        if let Some(shares) = existing["spec"].get("exempt").filter(|_| name == "exempt") {
+            next["spec"]["exempt"] = shares.clone();
+        }
+    }
+    (next != *existing).then_some(next)
+}
+
+/// Whether an object that is there followed the server's spec, and the server has none for it any more.
+pub(super) fn is_obsolete(existing: &Value) -> bool {
+    let same = |wanted: &Value| wanted["kind"] == existing["kind"] && wanted["metadata"]["name"] == existing["metadata"]["name"];
+    existing["metadata"]["annotations"][FOLLOWS] == "true" && !all().iter().any(same)
 }
 
 /// Whether the object is one of those here.
@@ -168,12 +190,41 @@ mod tests {
 
     #[test]
     fn only_what_follows_is_brought_up_to_date() {
-        let wanted = &all()[1];
-        let mut existing = wanted.clone();
-        assert_eq!(update(&existing, wanted), None);
-        existing["spec"]["limited"]["nominalConcurrencyShares"] = json!(1);
-        assert_eq!(update(&existing, wanted).unwrap()["spec"], wanted["spec"]);
-        existing["metadata"]["annotations"] = json!({FOLLOWS: "false"});
-        assert_eq!(update(&existing, wanted), None);
+        let all = all();
+        let named = |name: &str| all.iter().find(|object| object["metadata"]["name"] == name).unwrap();
+        let changed = |name: &str, metadata: Value| {
+            let mut existing = named(name).clone();
+            existing["spec"]["limited"]["nominalConcurrencyShares"] = json!(1);
+            existing["metadata"] = metadata;
+            existing
+        };
+        let note = |says: &str| json!({"annotations": {FOLLOWS: says}});
+        for (name, metadata, specs, says) in [
+            ("system", note("true"), true, "true"),
+            ("system", json!({"generation": 1}), true, "true"),
+            ("system", json!({"generation": 2}), false, "false"),
+            ("catch-all", note("false"), true, "true"),
+        ] {
+            let existing = changed(name, metadata.clone());
+            let next = update(&existing, named(name)).unwrap();
+            assert_eq!(
+                (next["spec"] == named(name)["spec"], &next["metadata"]["annotations"][FOLLOWS]),
+                (specs, &json!(says)),
+                "{name}: {metadata}"
+            );
+            assert_eq!(update(&next, named(name)), None, "{name}: {metadata}");
+        }
+        assert_eq!(update(&changed("system", note("false")), named("system")), None);
+        let mut exempt = named("exempt").clone();
+        exempt["spec"]["exempt"]["lendablePercent"] = json!(50);
+        assert_eq!(update(&exempt, named("exempt")), None);
+    }
+
+    #[test]
+    fn what_followed_and_is_no_more_is_obsolete() {
+        let old = |name: &str, says: &str| json!({"kind": "FlowSchema", "metadata": {"name": name, "annotations": {FOLLOWS: says}}});
+        for (object, expected) in [(old("gone", "true"), true), (old("gone", "false"), false), (old("probes", "true"), false)] {
+            assert_eq!(is_obsolete(&object), expected, "{object}");
+        }
     }
 }

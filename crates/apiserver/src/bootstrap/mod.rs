@@ -4,6 +4,7 @@
 mod endpoints;
 mod flow;
 mod objects;
+mod obsolete;
 
 use crate::allocate;
 use crate::context::Context;
@@ -42,6 +43,9 @@ async fn make_all(server: Arc<Server>) {
         }
         if failed.is_empty() {
             tracing::info!(objects = wanted.len(), "all bootstrap objects are there");
+            if let Err(error) = obsolete::remove(&server, &context).await {
+                tracing::debug!(%error, "what an earlier release made stays for now");
+            }
             return;
         }
         left = failed;

@@ -22,6 +22,7 @@ pub(crate) async fn dispatch(server: &Arc<Server>, context: &Context, request: R
     if !endpoint.namespaced && !info.namespace.is_empty() && info.resource != "namespaces" {
         return Err(Status::path_not_found());
     }
+    endpoint.deprecation().into_iter().for_each(|text| context.warn(text));
     if info.subresource.is_empty() {
         verbs::serve(server, context, &endpoint, request).await
     } else {

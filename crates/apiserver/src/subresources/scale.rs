@@ -5,7 +5,7 @@ use crate::body;
 use crate::context::Context;
 use crate::endpoint::{Endpoint, ScalePaths};
 use crate::options::WriteParameters;
-use crate::pipeline::{Target, Write, complain, unknown_field};
+use crate::pipeline::{Target, Write, cannot_be_handled, complain, unknown_field};
 use crate::respond;
 use crate::server::Server;
 use crate::stamp;
@@ -132,7 +132,7 @@ fn settle(context: &Context, target: Target<'_>, parameters: &WriteParameters, n
     let unknown = prune(node, scale).iter().map(|path| unknown_field(path)).collect();
     complain(context, parameters, "Scale", "v1", unknown)?;
     match mismatches(node, scale).first() {
-        Some(wrong) => Err(Status::bad_request(wrong.decode_text("Scale", "v1"))),
+        Some(wrong) => Err(cannot_be_handled("Scale", "v1", &wrong.reason)),
         None => Ok(()),
     }
 }

@@ -5,7 +5,7 @@ use crate::body;
 use crate::context::Context;
 use crate::endpoint::Endpoint;
 use crate::options::WriteParameters;
-use crate::pipeline::{Target, Write, complain, prune, settle};
+use crate::pipeline::{Target, Write, complain, read, settle};
 use crate::respond;
 use crate::server::Server;
 use crate::stamp;
@@ -73,6 +73,21 @@ impl Patch {
         }
     }
 
+    /// The refusal of a patch that makes an object which cannot be read. A strategic one is shown as it was read, others as what they make.
+    fn refused(&self, target: Target<'_>, old: &Object, why: &str) -> Status {
+        let shown = match self {
+            Self::Strategic(patch) => printed(patch),
+            _ => {
+                let mut made = target.endpoint.shown(old.value());
+                match self.change(target.endpoint.node(), &mut made) {
+                    Ok(()) => made.to_string(),
+                    Err(refusal) => return refusal,
+                }
+            }
+        };
+        Status::invalid("", "", "", vec![FieldError::invalid(&FieldPath::new("patch"), shown, why)])
+    }
+
     /// Changes an object of the type `node`. An apply is more than a change of the object.
     pub(crate) fn change(&self, node: Node<'_>, value: &mut Value) -> Result<(), Status> {
         match self {
@@ -81,6 +96,21 @@ impl Patch {
             Self::Strategic(patch) => strategic_merge(node, value, patch),
             Self::Apply(_) => Err(Status::internal("an apply is no patch of the stored object alone")),
         }
+    }
+}
+
+/// A value as Go prints it.
+fn printed(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(printed).collect::<Vec<_>>().join(" ")),
+        Value::Object(fields) => {
+            let mut fields: Vec<_> = fields.iter().map(|(name, value)| format!("{name}:{}", printed(value))).collect();
+            fields.sort();
+            format!("map[{}]", fields.join(" "))
+        }
+        other => other.to_string(),
     }
 }
 
@@ -95,7 +125,7 @@ pub(crate) async fn serve(server: &Server, context: &Context, endpoint: &Endpoin
                 let mut new = endpoint.shown(old.value());
                 patch.change(endpoint.node(), &mut new)?;
                 settle(target, &mut new)?;
-                prune(context, endpoint, &parameters, &mut new, Vec::new())?;
+                read(context, endpoint, &parameters, &mut new, Vec::new()).map_err(|why| patch.refused(target, old, &why))?;
                 Ok(Some(endpoint.to_stored(new)))
             };
             let object = server.update_object(Write::new(context, target, &parameters), make).await?;
@@ -167,4 +197,16 @@ fn merged(target: Target<'_>, live: Option<&Value>, applied: &Value, parameters:
         reset: &reset,
     };
     apply(endpoint.node(), live, applied, &writer, parameters.force)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_patch_is_shown_as_it_was_read() {
+        let patch = json!({"spec": {"replicas": "x", "list": [1, null, {"b": true, "a": ""}]}});
+        assert_eq!(printed(&patch), "map[spec:map[list:[1 <nil> map[a: b:true]] replicas:x]]");
+    }
 }

@@ -2,34 +2,72 @@
 
 use serde_json::Value;
 
+/// What is filled in for a value that is missing (`None`), or null where null says nothing.
+fn filled<'a>(schema: &'a Value, value: Option<&Value>) -> Option<&'a Value> {
+    let says_nothing = value.is_none_or(|value| value.is_null() && schema["nullable"] != true);
+    schema.get("default").filter(|_| says_nothing)
+}
+
+/// The schema of the values of a map.
+fn additional(schema: &Value) -> Option<&Value> {
+    schema.get("additionalProperties").filter(|additional| additional.is_object())
+}
+
+/// Whether anything can be filled in at all.
+pub fn has_defaults(schema: &Value) -> bool {
+    let properties = schema["properties"].as_object().into_iter().flatten().map(|(_, property)| property);
+    schema.get("default").is_some() || properties.chain(additional(schema)).chain(schema.get("items")).any(has_defaults)
+}
+
 /// Fills in what the schema has defaults for.
 pub fn default(schema: &Value, value: &mut Value) {
     match value {
         Value::Object(fields) => {
             for (name, property) in schema["properties"].as_object().into_iter().flatten() {
-                if let (Some(default), false) = (property.get("default"), fields.contains_key(name)) {
+                if let Some(default) = filled(property, fields.get(name)) {
                     fields.insert(name.clone(), default.clone());
                 }
-                if let Some(field) = fields.get_mut(name) {
-                    if field.is_null() && property["nullable"] != true {
-                        match property.get("default") {
-                            Some(default) => *field = default.clone(),
-                            None => continue,
-                        }
-                    }
-                    default(property, field);
-                }
             }
-            if let Some(additional) = schema.get("additionalProperties").filter(|additional| additional.is_object()) {
-                fields.values_mut().for_each(|field| default(additional, field));
+            for (name, field) in fields {
+                match (schema["properties"].get(name), additional(schema)) {
+                    (Some(property), _) => default(property, field),
+                    (None, Some(additional)) => item(additional, field),
+                    (None, None) => {}
+                }
             }
         }
         Value::Array(items) => {
             if let Some(schema) = schema.get("items") {
-                items.iter_mut().for_each(|item| default(schema, item));
+                items.iter_mut().for_each(|one| item(schema, one));
             }
         }
         _ => {}
+    }
+}
+
+/// One of many: it is there, and may be null.
+fn item(schema: &Value, value: &mut Value) {
+    if let Some(default) = filled(schema, Some(value)) {
+        *value = default.clone();
+    }
+    default(schema, value);
+}
+
+/// Whether nothing is left to be filled in.
+pub fn is_defaulted(schema: &Value, value: &Value) -> bool {
+    let is_whole = |schema: &Value, value: &Value| filled(schema, Some(value)).is_none() && is_defaulted(schema, value);
+    match value {
+        Value::Object(fields) => {
+            let mut properties = schema["properties"].as_object().into_iter().flatten();
+            let named = |(name, property): (&String, &Value)| match fields.get(name) {
+                Some(field) => is_whole(property, field),
+                None => property.get("default").is_none(),
+            };
+            let unnamed = fields.iter().filter(|(name, _)| schema["properties"].get(*name).is_none());
+            properties.all(named) && additional(schema).is_none_or(|of| unnamed.map(|(_, field)| field).all(|field| is_whole(of, field)))
+        }
+        Value::Array(items) => schema.get("items").is_none_or(|of| items.iter().all(|one| is_whole(of, one))),
+        _ => true,
     }
 }
 
@@ -60,11 +98,27 @@ mod tests {
     fn defaults_reach_into_lists() {
         let schema = json!({"properties": {"spec": {"default": {}, "properties": {"n": {"default": 1}, "l": {"items": {"properties": {"x": {"default": "y"}}}}}}}});
         let mut value = json!({});
+        assert!(has_defaults(&schema) && !is_defaulted(&schema, &value));
         default(&schema, &mut value);
         assert_eq!(value, json!({"spec": {"n": 1}}));
         let mut value = json!({"spec": {"n": 2, "l": [{}]}});
         default(&schema, &mut value);
         assert_eq!(value, json!({"spec": {"n": 2, "l": [{"x": "y"}]}}));
+    }
+
+    #[test]
+    fn nulls_that_say_nothing_are_filled_in() {
+        let schema = json!({"properties": {
+            "a": {"default": 1}, "b": {"default": 1, "nullable": true}, "c": {"type": "string"},
+            "m": {"additionalProperties": {"default": 2}}, "l": {"items": {"default": 3}},
+        }});
+        let mut value = json!({"a": null, "b": null, "c": null, "m": {"x": null, "y": 1}, "l": [null, 1]});
+        assert!(!is_defaulted(&schema, &value));
+        default(&schema, &mut value);
+        assert_eq!(value, json!({"a": 1, "b": null, "c": null, "m": {"x": 2, "y": 1}, "l": [3, 1]}));
+        assert!(is_defaulted(&schema, &value));
+        assert!(!is_defaulted(&schema, &json!({"a": 1, "b": 1, "l": [null]})));
+        assert!(!has_defaults(&json!({"properties": {"a": {"type": "string"}}, "additionalProperties": true})));
     }
 
     #[test]

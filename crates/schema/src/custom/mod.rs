@@ -2,8 +2,12 @@
 //! `kinds/structural.rs`.
 
 mod defaults;
+mod embedded;
 mod formats;
+mod lists;
 mod rules;
+mod shape;
 
-pub use defaults::{default, is_pruned};
+pub use defaults::{default, has_defaults, is_defaulted, is_pruned};
 pub use rules::Rules;
+pub use shape::{closed, with_own_fields};

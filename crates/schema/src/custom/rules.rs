@@ -1,12 +1,12 @@
 //! What a schema refuses by itself, in the words of the library that upstream checks custom objects with. Rules in CEL are not evaluated.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use regex::Regex;
 use serde_json::Value;
 use tricorn_meta::{FieldError, FieldPath};
 
-use super::formats;
+use super::{embedded, formats, lists};
 
 /// A schema that objects are checked against. Its patterns are read once.
 pub struct Rules {
@@ -62,14 +62,16 @@ impl Rules {
         &self.schema
     }
 
-    /// Checks an object. Its name and metadata have rules of their own.
-    pub fn check_object(&self, object: &Value, errors: &mut Vec<FieldError>) {
+    /// Checks an object that was `old` before, if it was anything. Its name and metadata have rules of their own.
+    ///
+    /// A part that is what it was is let through, so that a rule that came later holds nobody up who changes something else.
+    pub fn check_object(&self, object: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
         let root = FieldPath::root();
         for (name, property) in self.schema["properties"].as_object().into_iter().flatten() {
             if !matches!(name.as_str(), "apiVersion" | "kind" | "metadata")
                 && let Some(field) = object.get(name)
             {
-                self.check(property, field, &FieldPath::new(name.as_str()), errors);
+                self.check(property, field, old.and_then(|old| old.get(name)), &FieldPath::new(name.as_str()), errors);
             }
         }
         required(&self.schema, object, &root, errors);
@@ -78,11 +80,11 @@ impl Rules {
 
     /// Checks a value that is told of as `path`.
     pub fn check_value(&self, value: &Value, path: &FieldPath, errors: &mut Vec<FieldError>) {
-        self.check(&self.schema, value, path, errors);
+        self.check(&self.schema, value, None, path, errors);
     }
 
-    fn check(&self, schema: &Value, value: &Value, path: &FieldPath, errors: &mut Vec<FieldError>) {
-        if value.is_null() && schema["nullable"] == true {
+    fn check(&self, schema: &Value, value: &Value, old: Option<&Value>, path: &FieldPath, errors: &mut Vec<FieldError>) {
+        if (value.is_null() && schema["nullable"] == true) || old == Some(value) {
             return;
         }
         if let Some(wanted) = wrong_type(schema, value) {
@@ -100,11 +102,15 @@ impl Rules {
         match value {
             Value::Object(fields) => {
                 required(schema, value, path, errors);
+                if schema["x-kubernetes-embedded-resource"] == true {
+                    embedded::check(value, path, errors);
+                }
                 for (name, field) in fields {
+                    let old = old.and_then(|old| old.get(name));
                     if let Some(property) = schema["properties"].get(name) {
-                        self.check(property, field, &path.child(name), errors);
+                        self.check(property, field, old, &path.child(name), errors);
                     } else if let Some(additional) = schema.get("additionalProperties").filter(|additional| additional.is_object()) {
-                        self.check(additional, field, &path.key(name), errors);
+                        self.check(additional, field, old, &path.key(name), errors);
                     }
                 }
                 least(
@@ -122,9 +128,9 @@ impl Rules {
             }
             Value::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
-                    self.check(&schema["items"], item, &path.index(index), errors);
+                    self.check(&schema["items"], item, lists::counterpart(schema, item, old), &path.index(index), errors);
                 }
-                single(schema, items, path, errors);
+                lists::single(schema, items, old, path, errors);
                 least(schema, "minItems", items.len(), path, value, |limit| format!("should have at least {limit} items"), errors);
                 if let Some(max) = most(schema, "maxItems", items.len()) {
                     errors.push(FieldError::too_many(path, items.len(), max));
@@ -162,7 +168,7 @@ impl Rules {
         let told = path.as_str();
         let wrong = |schema: &Value| {
             let mut found = Vec::new();
-            self.check(schema, value, path, &mut found);
+            self.check(schema, value, None, path, &mut found);
             found
         };
         let mut refuse = |words: String| errors.push(FieldError::invalid(path, value.clone(), words));
@@ -241,24 +247,6 @@ fn required(schema: &Value, value: &Value, path: &FieldPath, errors: &mut Vec<Fi
     }
 }
 
-/// Sets have each value once, and lists that are maps each key.
-fn single(schema: &Value, items: &[Value], path: &FieldPath, errors: &mut Vec<FieldError>) {
-    let keys: Vec<&str> = schema["x-kubernetes-list-map-keys"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let identity = |item: &Value| match schema["x-kubernetes-list-type"].as_str() {
-        Some("set") => Some(item.clone()),
-        Some("map") => Some(keys.iter().map(|key| ((*key).to_owned(), item[*key].clone())).collect()),
-        _ => None,
-    };
-    let mut seen = HashSet::new();
-    for (index, item) in items.iter().enumerate() {
-        if let Some(identity) = identity(item)
-            && !seen.insert(identity.to_string())
-        {
-            errors.push(FieldError::duplicate(&path.index(index), identity));
-        }
-    }
-}
-
 /// The number must not be less than the limit.
 fn least(
     schema: &Value,
@@ -307,75 +295,4 @@ fn numbers(schema: &Value, number: f64, path: &FieldPath, value: &Value, errors:
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn said(schema: Value, value: Value) -> Vec<String> {
-        let mut errors = Vec::new();
-        Rules::new(schema).check_value(&value, &FieldPath::new("spec"), &mut errors);
-        errors.iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn each_rule_is_told_in_its_words() {
-        for (schema, value, expected) in [
-            (json!({"type": "integer"}), json!("x"), "spec: Invalid value: \"string\": spec in body must be of type integer: \"string\""),
-            (
-                json!({"x-kubernetes-int-or-string": true}),
-                json!(true),
-                "spec: Invalid value: \"boolean\": spec in body must be of type integer,string: \"boolean\"",
-            ),
-            (json!({"enum": ["a", "b"]}), json!("c"), "spec: Unsupported value: \"c\": supported values: \"a\", \"b\""),
-            (json!({"required": ["a"]}), json!({}), "spec.a: Required value"),
-            (json!({"pattern": "^a+$"}), json!("b"), "spec: Invalid value: \"b\": spec in body should match '^a+$'"),
-            (json!({"format": "ipv4"}), json!("b"), "spec: Invalid value: \"b\": spec in body must be of type ipv4: \"b\""),
-            (json!({"maxLength": 1}), json!("ab"), "spec: Too long: may not be more than 1 "),
-            (json!({"minLength": 1}), json!(""), "spec: Invalid value: \"\": spec in body should be at least 1 chars long"),
-            (json!({"maxItems": 1}), json!([1, 2]), "spec: Too many: 2: must have at most 1 item"),
-            (json!({"minItems": 1}), json!([]), "spec: Invalid value: []: spec in body should have at least 1 items"),
-            (json!({"minimum": 1}), json!(0), "spec: Invalid value: 0: spec in body should be greater than or equal to 1"),
-            (json!({"minimum": 1, "exclusiveMinimum": true}), json!(1), "spec: Invalid value: 1: spec in body should be greater than 1"),
-            (json!({"maximum": 1}), json!(2), "spec: Invalid value: 2: spec in body should be less than or equal to 1"),
-            (json!({"multipleOf": 5}), json!(7), "spec: Invalid value: 7: spec in body should be a multiple of 5"),
-            (
-                json!({"anyOf": [{"minimum": 5}, {"maximum": 1}]}),
-                json!(3),
-                "spec: Invalid value: 3: \"spec\" must validate at least one schema (anyOf)",
-            ),
-            (
-                json!({"oneOf": [{"minimum": 1}, {"maximum": 5}]}),
-                json!(3),
-                "spec: Invalid value: 3: \"spec\" must validate one and only one schema (oneOf). Found 2 valid alternatives",
-            ),
-            (json!({"allOf": [{"minimum": 5}]}), json!(3), "spec: Invalid value: 3: \"spec\" must validate all the schemas (allOf)"),
-            (json!({"not": {"enum": [3]}}), json!(3), "spec: Invalid value: 3: \"spec\" must not validate the schema (not)"),
-            (json!({"x-kubernetes-list-type": "set"}), json!(["a", "a"]), "spec[1]: Duplicate value: \"a\""),
-            (
-                json!({"items": {"type": "string"}}),
-                json!([null]),
-                "spec[0]: Invalid value: \"null\": spec[0] in body must be of type string: \"null\"",
-            ),
-        ] {
-            let found = said(schema.clone(), value);
-            assert!(found.iter().any(|text| text.starts_with(expected)), "{schema}\nexpected: {expected}\n{found:#?}");
-        }
-    }
-
-    #[test]
-    fn what_fits_is_let_through() {
-        for (schema, value) in [
-            (json!({"type": "integer", "multipleOf": 5, "minimum": 0}), json!(10)),
-            (json!({"type": "number", "multipleOf": 0.1}), json!(0.7)),
-            (json!({"type": "integer"}), json!(1.0)),
-            (json!({"type": "string", "nullable": true}), Value::Null),
-            (json!({"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]}), json!("80%")),
-            (json!({"oneOf": [{"required": ["a"]}, {"required": ["b"]}]}), json!({"a": 1})),
-            (json!({"not": {"required": ["a"]}}), json!({"b": 1})),
-            (json!({"additionalProperties": {"type": "string"}}), json!({"a": "b"})),
-            (json!({"pattern": "^{[a-z{]{2}}$"}), json!("{a{}")),
-        ] {
-            assert_eq!(said(schema.clone(), value), Vec::<String>::new(), "{schema}");
-        }
-    }
-}
+mod tests;

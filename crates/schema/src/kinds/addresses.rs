@@ -11,16 +11,16 @@ use super::check::{At, Errors};
 /// of an octal number, and an IPv4 address inside of an IPv6 one as either.
 pub(crate) fn ip(text: &str) -> Vec<String> {
     let wrong = match address(text) {
-        Some(IpAddr::V6(six)) if six.to_ipv4_mapped().is_some() => "must not be an IPv4-mapped IPv6 address",
+        Some(IpAddr::V6(six)) if six.to_ipv4_mapped().is_some() => MAPPED,
         Some(_) => return Vec::new(),
-        None if address(&without_zeros(text)).is_some() => "must not have leading 0s",
+        None if address(&without_zeros(text)).is_some() => ZEROS,
         None => "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
     };
     vec![wrong.to_owned()]
 }
 
 /// The text with no number of an IPv4 address beginning with a zero.
-fn without_zeros(text: &str) -> String {
+pub(crate) fn without_zeros(text: &str) -> String {
     let (six, four) = text.rfind(':').map_or(("", text), |colon| text.split_at(colon + 1));
     if !four.contains('.') {
         return text.to_owned();
@@ -40,9 +40,9 @@ pub(crate) fn address(text: &str) -> Option<IpAddr> {
 /// The rule of blocks of addresses, which are as strict as addresses, and say no more than what the block is.
 pub(crate) fn cidr(text: &str) -> Vec<String> {
     let wrong = match block(text) {
-        Some((IpAddr::V6(six), _)) if six.to_ipv4_mapped().is_some() => "must not have an IPv4-mapped IPv6 address",
+        Some((IpAddr::V6(six), _)) if six.to_ipv4_mapped().is_some() => MAPPED_IN_BLOCK,
         Some((_, bits)) if text.rsplit('/').next() != Some(bits.to_string().as_str()) => ZEROS_IN_BLOCK,
-        Some((first, bits)) if !is_first(first, bits) => "must not have bits set beyond the prefix length",
+        Some((first, bits)) if !is_first(first, bits) => BEYOND,
         Some(_) => return Vec::new(),
         None if text.split_once('/').is_some_and(|(first, bits)| block(&format!("{}/{bits}", without_zeros(first))).is_some()) => {
             ZEROS_IN_BLOCK
@@ -52,6 +52,10 @@ pub(crate) fn cidr(text: &str) -> Vec<String> {
     vec![wrong.to_owned()]
 }
 
+const MAPPED: &str = "must not be an IPv4-mapped IPv6 address";
+const ZEROS: &str = "must not have leading 0s";
+const MAPPED_IN_BLOCK: &str = "must not have an IPv4-mapped IPv6 address";
+const BEYOND: &str = "must not have bits set beyond the prefix length";
 const ZEROS_IN_BLOCK: &str = "must not have leading 0s in IP or prefix length";
 
 /// Whether an address is the first of its block.
@@ -125,6 +129,21 @@ pub(crate) fn not_special(at: &At<'_>, errors: &mut Errors) {
 const LINK_LOCAL: &str = "may not be in the link-local range (169.254.0.0/16, fe80::/10)";
 const LINK_LOCAL_MULTICAST: &str = "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)";
 
+/// Takes back what is said of an address that the object had before, from when more ways to write one were taken.
+pub(crate) fn forgive(errors: &mut Errors, old: &Value) {
+    let strict = [MAPPED, ZEROS, MAPPED_IN_BLOCK, BEYOND, ZEROS_IN_BLOCK];
+    errors.retain(|error| !(strict.contains(&error.detail.as_str()) && error.bad_value.as_ref().is_some_and(|value| holds(old, value))));
+}
+
+/// Whether a value is anywhere in another.
+fn holds(whole: &Value, wanted: &Value) -> bool {
+    match whole {
+        Value::Array(items) => items.iter().any(|item| holds(item, wanted)),
+        Value::Object(fields) => fields.values().any(|field| holds(field, wanted)),
+        other => other == wanted,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,6 +165,22 @@ mod tests {
         }
         assert_eq!(canonical_ip("FE80::0ABC"), ["must be in canonical form (\"fe80::abc\")"]);
         assert!(canonical_ip("10.9.8.7").is_empty());
+    }
+
+    #[test]
+    fn what_was_taken_once_is_taken_again() {
+        use serde_json::json;
+        let complaint = |text: &str, words: Vec<String>| {
+            words.into_iter().map(|wrong| FieldError::invalid(&"ip".into(), text, wrong)).collect::<Vec<_>>()
+        };
+        let old = json!({"spec": {"cidrs": ["10.0.0.1/8"], "ip": "1.2.3.04"}});
+        for (text, words, left) in
+            [("1.2.3.04", ip("1.2.3.04"), 0), ("1.2.3.05", ip("1.2.3.05"), 1), ("10.0.0.1/8", cidr("10.0.0.1/8"), 0), ("x", ip("x"), 1)]
+        {
+            let mut errors = complaint(text, words);
+            forgive(&mut errors, &old);
+            assert_eq!(errors.len(), left, "{text}");
+        }
     }
 
     #[test]

@@ -18,12 +18,13 @@ pub(super) fn rules(kind: &str, at: &At<'_>, errors: &mut Errors) {
         }
         "PriorityClass" => {
             let name = at.at("metadata.name");
-            let system = ["system-node-critical", "system-cluster-critical"].contains(&name.text());
-            if name.text().starts_with("system-") && !system {
-                name.forbidden("priority class names with 'system-' prefix are reserved for system use only. error: only well-known system priority classes may use the prefix", errors);
-            }
             let value = at.get("value");
-            if value.int().is_some_and(|v| v > 1_000_000_000) && !system {
+            if name.text().starts_with("system-") {
+                if let Some(why) = no_system_class(name.text(), value.int().unwrap_or(0), at.get("globalDefault").flag()) {
+                    let words = "priority class names with 'system-' prefix are reserved for system use only. error";
+                    name.forbidden(&format!("{words}: {why}"), errors);
+                }
+            } else if value.int().is_some_and(|v| v > 1_000_000_000) {
                 value.forbidden("maximum allowed value of a user defined priority is 1000000000", errors);
             }
             at.get("preemptionPolicy").required_one_of(&["Never", "PreemptLowerPriority"], errors);
@@ -43,6 +44,18 @@ pub(super) fn rules(kind: &str, at: &At<'_>, errors: &mut Errors) {
             }
         }
         _ => {}
+    }
+}
+
+/// The classes that every cluster has, and their values.
+const SYSTEM_CLASSES: [(&str, i64); 2] = [("system-node-critical", 2_000_001_000), ("system-cluster-critical", 2_000_000_000)];
+
+/// Why a class is none of the cluster's own.
+fn no_system_class(name: &str, value: i64, by_default: bool) -> Option<String> {
+    match SYSTEM_CLASSES.iter().find(|(known, _)| *known == name) {
+        None => Some(format!("{name} is not a known system priority class")),
+        Some((_, known)) if *known != value => Some(format!("value of {name} PriorityClass must be {known}")),
+        Some(_) => by_default.then(|| format!("globalDefault of {name} PriorityClass must be false")),
     }
 }
 

@@ -295,25 +295,15 @@ pub(super) fn change(at: &At<'_>, before: &At<'_>, errors: &mut Errors) {
             completions.invalid("can only be modified in tandem with spec.parallelism", errors);
         }
     }
-    // A suspended Job that never ran may still be told where to run.
+    // A suspended Job that never ran may still be told where to run, and on how much.
     let waiting = then.get("suspend").flag() && !before.at("status.startTime").is_set();
-    if waiting {
-        let fixed = |v: &Value| {
-            let mut v = v.clone();
-            let nowhere = ["nodeSelector", "tolerations", "affinity", "schedulingGates", "containers", "initContainers"];
-            if let Some(spec) = v.get_mut("spec").and_then(Value::as_object_mut) {
-                nowhere.iter().for_each(|k| drop(spec.remove(*k)));
-            }
-            if let Some(meta) = v.as_object_mut() {
-                meta.remove("metadata");
-            }
-            v
-        };
-        if !same(&fixed(spec.get("template").value), &fixed(then.get("template").value)) {
-            spec.get("template").invalid("field is immutable", errors);
-        }
-    } else {
-        spec.get("template").unchanged(&then.get("template"), errors);
+    let (template, was) = (spec.get("template"), then.get("template"));
+    let same_pods = match waiting {
+        true => same(&pod::replaced(template.value, was.value), was.value),
+        false => same(template.value, was.value),
+    };
+    if !same_pods {
+        template.invalid("field is immutable", errors);
     }
 }
 

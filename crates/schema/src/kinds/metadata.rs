@@ -55,6 +55,13 @@ pub(crate) fn create(group: &str, kind: &str, namespaced: bool, object: &Value, 
     common(group, &metadata, errors);
 }
 
+/// The rules for the metadata of an object inside of another. It may have a name, and a namespace.
+pub(crate) fn embedded(metadata: &At<'_>, errors: &mut Errors) {
+    metadata.get("name").maybe_named(names::path_segment, errors);
+    metadata.get("namespace").maybe_named(names::dns1123_label, errors);
+    common("embedded", metadata, errors);
+}
+
 fn common(group: &str, metadata: &At<'_>, errors: &mut Errors) {
     let ours = OURS.contains(&group);
     metadata.get("generation").not_negative(errors);
@@ -70,6 +77,26 @@ fn common(group: &str, metadata: &At<'_>, errors: &mut Errors) {
     if has("orphan") && has("foregroundDeletion") {
         finalizers.invalid("finalizer orphan and foregroundDeletion cannot be both set", errors);
     }
+    metadata.get("managedFields").items().for_each(|entry| managed(&entry, errors));
+}
+
+const MANAGER_MAX_BYTES: usize = 128;
+const SUBRESOURCE_MAX_BYTES: usize = 256;
+
+/// The rules for an entry of `managedFields`.
+fn managed(entry: &At<'_>, errors: &mut Errors) {
+    let (operation, kind, manager) = (entry.get("operation"), entry.get("fieldsType"), entry.get("manager"));
+    if !matches!(operation.text(), "Apply" | "Update") {
+        operation.invalid_as(operation.text(), "must be `Apply` or `Update`", errors);
+    }
+    if !matches!(kind.text(), "" | "FieldsV1") {
+        kind.invalid("must be `FieldsV1`", errors);
+    }
+    manager.at_most_bytes(MANAGER_MAX_BYTES, errors);
+    if manager.text().chars().any(char::is_control) {
+        manager.invalid("should only contain printable characters", errors);
+    }
+    entry.get("subresource").at_most_bytes(SUBRESOURCE_MAX_BYTES, errors);
 }
 
 /// The name of a finalizer.

@@ -7,7 +7,7 @@ mod admission_policy;
 mod api_service;
 mod autoscaling;
 mod certificates;
-mod check;
+pub(crate) mod check;
 mod configuration;
 mod core;
 mod cron_job;
@@ -18,7 +18,7 @@ mod endpoints;
 mod event;
 mod flow;
 mod job;
-mod metadata;
+pub(crate) mod metadata;
 mod network;
 mod node;
 pub mod pod;
@@ -28,6 +28,7 @@ mod storage;
 mod strategy;
 mod structural;
 mod volume;
+mod warnings;
 mod webhook;
 mod workload;
 
@@ -39,6 +40,7 @@ use check::{At, Errors};
 pub use certificates::date_conditions;
 pub use pod::qos_class;
 pub use strategy::{has_generation, has_status, prepare_for_create, prepare_for_update};
+pub use warnings::warnings;
 
 /// What is wrong with a new object. It has been defaulted and prepared, and has its name and namespace. It is in the form in which it is stored;
 /// for an Event, `group` is that of the API it came through, since the newer one asks for more.
@@ -76,6 +78,7 @@ pub fn validate_update(group: &str, kind: &str, new: &Value, old: &Value, subres
             change_rules(group, kind, &at, &before, &mut errors);
         }
     }
+    addresses::forgive(&mut errors, old);
     errors
 }
 

@@ -61,7 +61,7 @@ pub(super) fn prepare_update(new: &mut Value, old: &Value) {
 const PORT_TYPES: &str = "may only be used when `type` is 'LoadBalancer'";
 
 /// Without an address of its own.
-fn headless(spec: &At<'_>) -> bool {
+pub(super) fn headless(spec: &At<'_>) -> bool {
     let addresses = spec.get("clusterIPs");
     let first = addresses.items().next().map_or(spec.get("clusterIP").text(), |a| a.text());
     addresses.len() <= 1 && first == "None"

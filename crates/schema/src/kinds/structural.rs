@@ -20,6 +20,7 @@ pub(super) fn rules(schema: &At<'_>, errors: &mut Errors) {
         schema.told_at(schema.path.child("nullable")).forbidden("nullable cannot be true at the root", errors);
     }
     level(schema, errors);
+    own_fields(schema, errors);
     let before = errors.len();
     if schema.get("default").is_set() {
         schema.get("default").forbidden("must be undefined at the root", errors);
@@ -69,6 +70,50 @@ fn inner(schema: &At<'_>, of: &str, errors: &mut Errors) {
         kind.required(&format!("must not be empty for specified {of}"), errors);
     }
     level(schema, errors);
+    embedded(schema, errors);
+}
+
+/// The rules for a schema of an object inside of another.
+fn embedded(schema: &At<'_>, errors: &mut Errors) {
+    if !schema.get("x-kubernetes-embedded-resource").flag() {
+        return;
+    }
+    const OBJECT: &str = "must be object if x-kubernetes-embedded-resource is true";
+    let kind = schema.get("type");
+    match kind.text() {
+        "object" => {}
+        "" => kind.required(OBJECT, errors),
+        _ => kind.invalid(OBJECT, errors),
+    }
+    if schema.get("properties").is_empty() && !schema.get("x-kubernetes-preserve-unknown-fields").flag() {
+        let words = "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields";
+        schema.get("properties").required(words, errors);
+    }
+    own_fields(schema, errors);
+}
+
+/// What every object has is known already: a schema may do no more than narrow what objects are called.
+fn own_fields(schema: &At<'_>, errors: &mut Errors) {
+    let properties = schema.get("properties");
+    for (name, property) in properties.entries() {
+        match name {
+            "kind" | "apiVersion" if property.get("type").text() != "string" => {
+                property.get("type").invalid_as(property.get("type").text(), "must be string", errors);
+            }
+            "metadata" => {
+                let known = |key: &str| matches!(key, "type" | "title" | "description" | "default" | "properties");
+                let named = property.get("properties").entries().all(|(name, _)| matches!(name, "name" | "generateName"));
+                if property.get("type").text() != "object" {
+                    property.get("type").invalid_as(property.get("type").text(), "must be object", errors);
+                }
+                if !named || property.map().is_some_and(|map| map.keys().any(|key| !known(key))) {
+                    let words = "must not specify anything other than name and generateName, but metadata is implicitly specified";
+                    property.forbidden(words, errors);
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 fn level(schema: &At<'_>, errors: &mut Errors) {
@@ -185,6 +230,7 @@ fn lists_and_maps(schema: &At<'_>, errors: &mut Errors) {
         }
         at.one_of(known, errors);
     }
+    items_of_lists(schema, errors);
     let (list, keys) = (schema.get("x-kubernetes-list-type"), schema.get("x-kubernetes-list-map-keys"));
     if keys.is_empty() {
         if list.text() == "map" {
@@ -207,6 +253,49 @@ fn lists_and_maps(schema: &At<'_>, errors: &mut Errors) {
             key.invalid("must be an existing property of the items", errors);
         }
         key.unique(&mut seen, errors);
+    }
+}
+
+/// What items must be that are told apart: by their value as a whole, or by fields that each of them has.
+fn items_of_lists(schema: &At<'_>, errors: &mut Errors) {
+    let (list, items) = (schema.get("x-kubernetes-list-type").text(), schema.get("items"));
+    if !matches!(list, "set" | "map") || !items.is_set() {
+        return;
+    }
+    if items.get("nullable").flag() {
+        items.get("nullable").forbidden(&format!("cannot be nullable when x-kubernetes-list-type is {list}"), errors);
+    }
+    let kind = items.get("type");
+    if list == "set" {
+        let words = "must be atomic as item of a list with x-kubernetes-list-type=set";
+        for (of, key) in [("object", "x-kubernetes-map-type"), ("array", "x-kubernetes-list-type")] {
+            let merging = items.get(key);
+            // A list is atomic unless it says otherwise.
+            let is_atomic = merging.text() == "atomic" || (of == "array" && merging.is_empty());
+            if kind.text() == of && !is_atomic {
+                merging.invalid(words, errors);
+            }
+        }
+        return;
+    }
+    if kind.text() != "object" {
+        kind.invalid_as(kind.text(), "must be object if parent array's x-kubernetes-list-type is map", errors);
+    }
+    for key in schema.get("x-kubernetes-list-map-keys").items().map(|key| key.text()) {
+        let place = items.get("properties");
+        let Some(value) = place.value.get(key) else { continue };
+        let property = At { value, path: place.path.key(key) };
+        if matches!(property.get("type").text(), "array" | "object") {
+            property.get("type").invalid("must be a scalar type if parent array's x-kubernetes-list-type is map", errors);
+        }
+        if !items.get("required").items().any(|name| name.text() == key) && !property.get("default").is_set() {
+            let words = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property";
+            property.get("default").required(words, errors);
+        }
+        if property.get("nullable").flag() {
+            let words = "this property is in x-kubernetes-list-map-keys, so it cannot be nullable";
+            property.get("nullable").forbidden(words, errors);
+        }
     }
 }
 

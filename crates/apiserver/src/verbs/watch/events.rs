@@ -56,7 +56,7 @@ impl Events {
     fn object(&mut self, kind: ChangeKind, object: &Object, out: &mut Vec<u8>) -> Result<(), Status> {
         let encoding = self.form.encoding;
         match (encoding, self.form.view) {
-            (Encoding::Json, View::Object) if self.endpoint.is_stored_version(object.api_version()) => {
+            (Encoding::Json, View::Object) if self.endpoint.serves_as_stored(object) => {
                 encoded::event(encoding, kind.as_str(), &self.shown, object.body(), out);
                 Ok(())
             }

@@ -22,7 +22,7 @@ use super::metadata;
 
 pub(super) use resize::resize;
 pub(super) use status::status;
-pub(super) use update::{update, update_ephemeral};
+pub(super) use update::{replaced, update, update_ephemeral};
 
 /// A new pod waits, whatever its creator says of its status.
 pub(super) fn prepare_create(pod: &mut Value) {

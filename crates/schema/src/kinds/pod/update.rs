@@ -109,6 +109,27 @@ fn fixed(new: &Value, old: &Value, gated: bool) -> Value {
     new
 }
 
+/// A template with everything set back that may change as long as no pod was made of it: labels and annotations, where its pods may go, and how much they
+/// ask for.
+pub(in crate::kinds) fn replaced(new: &Value, old: &Value) -> Value {
+    let mut new = new.clone();
+    let part = |of: &Value, key: &str| of.get(key).cloned().unwrap_or_default();
+    if let Some(metadata) = new.get_mut("metadata") {
+        ["labels", "annotations"].iter().for_each(|key| put_back(metadata, &part(old, "metadata"), key));
+    }
+    let before = part(old, "spec");
+    let Some(spec) = new.get_mut("spec") else { return new };
+    ["nodeSelector", "tolerations", "schedulingGates"].iter().for_each(|key| put_back(spec, &before, key));
+    node_affinity_back(spec, &before);
+    for list in ["containers", "initContainers"] {
+        let items = spec.get_mut(list).and_then(Value::as_array_mut);
+        for (item, then) in items.into_iter().flatten().zip(before.get(list).and_then(Value::as_array).into_iter().flatten()) {
+            put_back(item, then, "resources");
+        }
+    }
+    new
+}
+
 /// Sets node affinity back alone: affinity to other pods never changes.
 fn node_affinity_back(new: &mut Value, old: &Value) {
     let before = old.get("affinity").and_then(|a| a.get("nodeAffinity")).filter(|a| !a.is_null());

@@ -22,6 +22,8 @@ fn definitions() {
         with(json!({"additionalPrinterColumns": [{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}]})),
         schema(json!({"type": "object", "properties": {"a": {"x-kubernetes-int-or-string": true}, "b": {"type": "array", "items": {"type": "string"}}}})),
         schema(json!({"x-kubernetes-preserve-unknown-fields": true})),
+        schema(json!({"type": "object", "x-kubernetes-embedded-resource": true, "x-kubernetes-preserve-unknown-fields": true})),
+        schema(json!({"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "object", "x-kubernetes-map-type": "atomic"}})),
         schema(json!({"type": "object", "additionalProperties": {"type": "string"}})),
         schema(json!({"type": "object", "default": {}, "required": ["n"], "properties": {"n": {"type": "integer", "minimum": 1, "default": 1}}})),
         schema(json!({"type": "object", "properties": {"a": {"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]}}})),
@@ -87,6 +89,36 @@ fn definitions() {
         (
             schema(json!({"type": "object", "not": {"properties": {"a": {"default": 1}}}})),
             &format!("{SPEC}.not.properties[a].default: Forbidden: must be undefined to be structural"),
+        ),
+        (
+            schema(json!({"type": "object", "x-kubernetes-embedded-resource": true})),
+            &format!("{SPEC}.properties: Required value: must not be empty if x-kubernetes-embedded-resource is true without"),
+        ),
+        (
+            schema(json!({"x-kubernetes-preserve-unknown-fields": true, "x-kubernetes-embedded-resource": true})),
+            &format!("{SPEC}.type: Required value: must be object if x-kubernetes-embedded-resource is true"),
+        ),
+        (
+            schema(json!({"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "object"}})),
+            &format!("{SPEC}.items.x-kubernetes-map-type: Invalid value: null: must be atomic as item of a list with x-kubernetes-list-type=set"),
+        ),
+        (
+            schema(json!({"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string", "nullable": true}})),
+            &format!("{SPEC}.items.nullable: Forbidden: cannot be nullable when x-kubernetes-list-type is set"),
+        ),
+        (
+            schema(json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"], "items": {
+                "type": "object", "properties": {"k": {"type": "string"}}}})),
+            &format!("{SPEC}.items.properties[k].default: Required value: this property is in x-kubernetes-list-map-keys, so it must have"),
+        ),
+        (
+            schema(json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"], "items": {
+                "type": "object", "required": ["k"], "properties": {"k": {"type": "object"}}}})),
+            &format!("{SPEC}.items.properties[k].type: Invalid value: \"object\": must be a scalar type if parent array's"),
+        ),
+        (
+            with(json!({"schema": {"openAPIV3Schema": {"properties": {"metadata": {"type": "object", "properties": {"labels": {"type": "object"}}}}}}})),
+            "spec.versions[0].schema.openAPIV3Schema.properties[metadata]: Forbidden: must not specify anything other than name and generateName",
         ),
         (spec(json!({"preserveUnknownFields": true})), "spec.preserveUnknownFields: Invalid value: true: cannot set to true"),
         (

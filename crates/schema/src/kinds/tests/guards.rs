@@ -157,7 +157,14 @@ fn classes_and_leases() {
     classes.takes(&[json!({})]);
     classes.refuses(&[
         (json!({"value": 1_000_000_001}), "value: Forbidden: maximum allowed value of a user defined priority is 1000000000"),
-        (json!({"metadata": {"name": "system-x"}}), "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved"),
+        (
+            json!({"metadata": {"name": "system-x"}}),
+            "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only. error: system-x is not a known system priority class",
+        ),
+        (
+            json!({"metadata": {"name": "system-node-critical"}}),
+            "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only. error: value of system-node-critical PriorityClass must be 2000001000",
+        ),
     ]);
     classes.changes(
         None,

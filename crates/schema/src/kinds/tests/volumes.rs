@@ -101,6 +101,10 @@ fn of_clusters() {
         ),
         (spec(json!({"nodeAffinity": {}})), "spec.nodeAffinity.required: Required value: must specify required node constraints"),
     ]);
+    let on = |label: &str, value: &str| {
+        let term = json!({"matchExpressions": [{"key": label, "operator": "In", "values": [value]}]});
+        spec(json!({"nodeAffinity": {"required": {"nodeSelectorTerms": [term]}}}))
+    };
     persistent().changes(
         None,
         &[
@@ -112,6 +116,10 @@ fn of_clusters() {
             ),
             (json!({}), spec(json!({"volumeMode": "Block"})), "volumeMode: Invalid value: \"Block\": field is immutable"),
             (json!({}), spec(json!({"claimRef": {"name": "c", "namespace": "n"}})), ""),
+            (json!({}), on("kubernetes.io/arch", "a"), ""),
+            (on("beta.kubernetes.io/arch", "a"), on("kubernetes.io/arch", "a"), ""),
+            (on("kubernetes.io/arch", "a"), on("kubernetes.io/arch", "b"), "nodeAffinity: Invalid value: "),
+            (on("kubernetes.io/arch", "a"), on("beta.kubernetes.io/arch", "a"), "nodeAffinity: Invalid value: "),
         ],
     );
 }

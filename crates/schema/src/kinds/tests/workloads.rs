@@ -112,6 +112,14 @@ fn jobs() {
         json!({"metadata": {"uid": "u"}, "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "a"}]}}}}),
     );
     let spec = |s: Value| json!({"spec": s});
+    let template = |container: Value| {
+        let whole = laid(
+            json!({"name": "c", "image": "a", "imagePullPolicy": "Always", "terminationMessagePath": "/dev/termination-log",
+            "terminationMessagePolicy": "File", "resources": {}}),
+            &container,
+        );
+        json!({"spec": {"template": {"spec": {"containers": [whole]}}}})
+    };
     let indexed = |s: Value| json!({"spec": laid(json!({"completionMode": "Indexed", "completions": 5}), &s)});
     let fails = |rule: Value| json!({"spec": {"podFailurePolicy": {"rules": [laid(json!({"action": "FailJob"}), &rule)]}}});
     jobs.takes(&[
@@ -156,6 +164,21 @@ fn jobs() {
             (indexed(json!({})), spec(json!({"completions": 7, "parallelism": 7})), ""),
             (spec(json!({"suspend": true})), spec(json!({"template": {"spec": {"nodeSelector": {"a": "b"}}}})), ""),
             (json!({}), spec(json!({"template": {"spec": {"nodeSelector": {"a": "b"}}}})), "spec.template: Invalid value: "),
+            (spec(json!({"suspend": true})), template(json!({"resources": {"limits": {"cpu": "1"}}})), ""),
+            (spec(json!({"suspend": true})), template(json!({"image": "b"})), "spec.template: Invalid value: "),
+            (
+                spec(json!({"suspend": true})),
+                spec(
+                    json!({"template": {"spec": {"affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}}}}),
+                ),
+                "",
+            ),
+            (
+                spec(json!({"suspend": true})),
+                spec(json!({"template": {"spec": {"affinity": {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
+                    {"weight": 1, "podAffinityTerm": {"topologyKey": "a", "labelSelector": {}}}]}}}}})),
+                "spec.template: Invalid value: ",
+            ),
         ],
     );
     jobs.changes(

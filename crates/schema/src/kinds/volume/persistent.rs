@@ -155,8 +155,39 @@ pub(in crate::kinds) fn change(at: &At<'_>, before: &At<'_>, errors: &mut Errors
     if !sources(&now).chain(sources(&then)).all(settled) {
         now.told_at(now.path.child("persistentvolumesource")).forbidden("spec.persistentvolumesource is immutable after creation", errors);
     }
+    if then.get("nodeAffinity").is_set() {
+        let (affinity, was) = (now.get("nodeAffinity"), renamed(now.get("nodeAffinity").value, then.get("nodeAffinity").value));
+        let was = At { value: &was, path: affinity.path.clone() };
+        affinity.told_at("nodeAffinity".into()).unchanged(&was, errors);
+    }
     now.get("volumeMode").told_at("volumeMode".into()).unchanged(&then.get("volumeMode"), errors);
     if then.get("volumeAttributesClassName").is_set() && !now.get("volumeAttributesClassName").is_set() {
         now.get("volumeAttributesClassName").forbidden("update from non-nil value to nil is forbidden", errors);
+    }
+}
+
+/// Labels of nodes that have other names now.
+const RENAMED: [(&str, &str); 5] = [
+    ("beta.kubernetes.io/arch", "kubernetes.io/arch"),
+    ("beta.kubernetes.io/os", "kubernetes.io/os"),
+    ("beta.kubernetes.io/instance-type", "node.kubernetes.io/instance-type"),
+    ("failure-domain.beta.kubernetes.io/region", "topology.kubernetes.io/region"),
+    ("failure-domain.beta.kubernetes.io/zone", "topology.kubernetes.io/zone"),
+];
+
+/// What the affinity to nodes was, with labels called as they are now, where the new one calls them so.
+fn renamed(new: &Value, old: &Value) -> Value {
+    match (new, old) {
+        (Value::Object(new), Value::Object(old)) => {
+            let part = |key: &String, value: &Value| match (key.as_str(), value.as_str(), new.get(key).and_then(Value::as_str)) {
+                ("key", Some(was), Some(now)) if RENAMED.contains(&(was, now)) => Value::from(now),
+                _ => renamed(new.get(key).unwrap_or(&Value::Null), value),
+            };
+            old.iter().map(|(key, value)| (key.clone(), part(key, value))).collect()
+        }
+        (Value::Array(new), Value::Array(old)) if new.len() == old.len() => {
+            new.iter().zip(old).map(|(new, old)| renamed(new, old)).collect()
+        }
+        _ => old.clone(),
     }
 }
