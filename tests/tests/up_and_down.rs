@@ -103,7 +103,7 @@ async fn one_command_brings_a_cluster_up_and_another_takes_it_down() {
     // Nothing else on the machine may be in the way.
     let [etcd, peer] = [free_port(), free_port()].map(|port| port.to_string());
     let ports = ["--api-port", &port, "--etcd-port", &etcd, "--peer-port", &peer];
-    let join = [&["--join", "https://127.0.0.1:1", "--bind-address", "127.0.0.1"], &ports[..]].concat();
+    let join = [&["--join", "https://127.0.0.1:1", "--bind-address", "127.0.0.1"][..], &ports[..]].concat();
     let others = ["server", "--name", "s2", "--data-dir", &server, "--token", &token("server")];
     tricorn(&[&others[..], &join[..]].concat()).await.fails(1, &["belongs to another cluster"]);
     let others = ["agent", "--name", "w1", "--data-dir", &worker, "--server", "https://127.0.0.1:1", "--token", &token("agent")];
