@@ -32,6 +32,7 @@ const EXAMPLES: &str = "Examples:
   jepsen run --workload register --nemesis partition-halves,kill-leader --seconds 60
   jepsen soak --minutes 60                     every workload with every fault in turn
   jepsen run --target etcd --workload append   the same against etcd itself
+  jepsen run --workload kv --nemesis rolling-upgrade --upgrade-to OTHER
   jepsen check jepsen-store/RUN                judge again what was written down
   jepsen list                                  the workloads and the faults there are";
 
@@ -88,6 +89,9 @@ struct Common {
     /// The binary; by default `tricorn` beside this program, or Debian's etcd.
     #[arg(long, env = "TRICORN_BINARY")]
     binary: Option<PathBuf>,
+    /// Another build of the binary: `rolling-upgrade` changes members to it, and back; without it that fault is left out.
+    #[arg(long)]
+    upgrade_to: Option<PathBuf>,
     /// How many members.
     #[arg(long, default_value_t = 3)]
     members: u8,
@@ -115,7 +119,8 @@ impl Common {
             "etcd" => Program::etcd(Path::new("/usr/bin/etcd")),
             other => bail!("no target is called {other}: there are tricorn and etcd"),
         };
-        Ok(GroupOptions { program, members: self.members, subnet: self.subnet, flags: Vec::new() })
+        let upgrade_to = self.upgrade_to.clone();
+        Ok(GroupOptions { program, members: self.members, subnet: self.subnet, flags: Vec::new(), upgrade_to })
     }
 
     fn plan(&self, workload: Arc<dyn Workload>, faults: Vec<Arc<dyn Fault>>, seconds: u64, seed: u64) -> Result<Plan> {

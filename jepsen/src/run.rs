@@ -8,7 +8,7 @@ use crate::nemesis::{self, Fault};
 use crate::report::{self, RunInfo};
 use crate::target::{ApiGroup, Group, GroupOptions, System};
 use crate::workload::{Actor, Needs, Workload};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::path::{Path, PathBuf};
@@ -66,7 +66,9 @@ pub async fn run(plan: Plan, folder: &Path) -> Result<Outcome> {
     let faults: Vec<Arc<dyn Fault>> = plan.faults.iter().filter(fits).cloned().collect();
     let worked = work(&plan, &group, &faults, &recorder).await;
     let history = recorder.history();
-    let program = group.program().to_owned();
+    // Whoever reads the summary should know whether an upgrade led to anything new.
+    let upgraded = group.builds().filter(|_| faults.iter().any(|fault| fault.name() == nemesis::UPGRADE));
+    let target = upgraded.map_or_else(|| group.program().to_owned(), |builds| format!("{} and {builds}", group.program()));
     let logs: Vec<(String, PathBuf)> = group.hosts().into_iter().map(|name| (name.clone(), group.log(&name))).collect();
     group.down().await?;
     drop(group);
@@ -75,7 +77,7 @@ pub async fn run(plan: Plan, folder: &Path) -> Result<Outcome> {
     verdicts.push(logs::check(&logs));
     let info = RunInfo {
         name: folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
-        target: program,
+        target,
         workload: plan.workload.name().to_owned(),
         nemesis: faults.iter().map(|fault| fault.name().to_owned()).collect::<Vec<_>>().join(","),
         seed: plan.seed,
@@ -102,10 +104,8 @@ async fn start(plan: &Plan, hosts: &Path) -> Result<Arc<dyn System>> {
             Ok(Arc::new(Group::start(hosts, options).await?))
         }
         Needs::Api => {
-            let (true, Some(binary)) = (group.program.shimmed, group.program.command.first()) else {
-                bail!("{} serves no Kubernetes API: workload {} needs tricorn", group.program.name, plan.workload.name());
-            };
-            Ok(Arc::new(ApiGroup::start(hosts, binary.into(), group.members, group.subnet).await?))
+            let started = ApiGroup::start(hosts, group).await;
+            Ok(Arc::new(started.with_context(|| format!("start servers for workload {}", plan.workload.name()))?))
         }
     }
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -24,6 +24,16 @@ fn binary() -> PathBuf {
     path.canonicalize().unwrap()
 }
 
+/// Another build, if there is one; else a copy of the same, in `dir`, which the run's summary says.
+fn other_build(dir: &Path) -> PathBuf {
+    if let Some(named) = std::env::var_os("TRICORN_UPGRADE_TO") {
+        return PathBuf::from(named);
+    }
+    let copy = dir.join("tricorn");
+    std::fs::copy(binary(), &copy).unwrap();
+    copy
+}
+
 /// The same faults in every run, unless others are asked for: `make jepsen` is there to look for what nobody has seen.
 fn seed() -> u64 {
     let asked = std::env::var("TRICORN_SEED").ok();
@@ -39,10 +49,12 @@ async fn keeps_its_word(name: &str, faults: &[&str], seconds: u64) {
     let workload = workload::all().into_iter().find(|workload| workload.name() == name).expect("a workload of that name");
     let chosen: Vec<_> = nemesis::all().into_iter().filter(|fault| faults.contains(&fault.name())).collect();
     assert_eq!(chosen.len(), faults.len(), "some of {faults:?} are not there");
-    let group = GroupOptions { program: Program::tricorn(&binary()), members: 3, subnet: Ipv4Addr::new(172, 31, 0, 0), flags: Vec::new() };
+    let dir = tempfile::Builder::new().prefix("jepsen-").tempdir_in("/tmp").unwrap();
+    let upgrade_to = faults.contains(&nemesis::UPGRADE).then(|| other_build(dir.path()));
+    let subnet = Ipv4Addr::new(172, 31, 0, 0);
+    let group = GroupOptions { program: Program::tricorn(&binary()), members: 3, subnet, flags: Vec::new(), upgrade_to };
     let time = Duration::from_secs(seconds);
     let plan = Plan { group, workload, faults: chosen, time, processes: 5, seed: seed() };
-    let dir = tempfile::Builder::new().prefix("jepsen-").tempdir_in("/tmp").unwrap();
     let outcome = match run(plan, &dir.path().join(name)).await {
         Ok(outcome) => outcome,
         Err(error) => {
@@ -76,6 +88,8 @@ runs! {
     appends_while_all_go_at_once: "append", ["kill-all", "lossy-links"], 10;
     a_set_while_most_sleep: "set", ["pause-majority", "pause-all", "slow-disk"], 8;
     a_set_while_files_are_damaged: "set", ["corrupt"], 12;
+    a_set_while_links_are_slow: "set", ["slow-links"], 8;
+    everything_while_members_are_upgraded_in_turn: "kv", ["rolling-upgrade"], 8;
     ids_while_members_are_tidied_up: "ids", ["move-leader", "housekeeping"], 8;
     locks_while_clocks_are_wrong: "lock", ["clock-skew", "pause-leader"], 10;
     elections_while_leaders_fall: "election", ["kill-leader", "pause-leader"], 10;

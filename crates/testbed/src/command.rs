@@ -1,4 +1,4 @@
-//! Running the system's own tools (ip, nsenter, ebtables, tc) with a deadline and errors that can be read.
+//! Running the system's own tools (ip, nsenter, iptables, ebtables) with a deadline and errors that can be read.
 
 use std::process::Stdio;
 use std::time::Duration;

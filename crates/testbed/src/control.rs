@@ -10,6 +10,7 @@ use tokio::process::Command;
 use crate::error::{Error, Result};
 use crate::host;
 use crate::network::{Cut, Network};
+use crate::slow::Delay;
 use crate::state::{ClusterState, Desired, HostRecord, Mode, StateFile};
 
 const START_DEADLINE: Duration = Duration::from_secs(30);
@@ -48,15 +49,20 @@ pub async fn stop(file: &StateFile, name: &str, grace: Duration) -> Result<()> {
     host::power_off(&record).await
 }
 
+fn need_supervisor(file: &StateFile, name: &str) -> Result<()> {
+    if file.supervisor().is_some() {
+        return Ok(());
+    }
+    Err(Error::WrongState {
+        host: name.to_owned(),
+        state: "without a supervisor".to_owned(),
+        next: format!("start the cluster first: tricorn up --data-dir {}", file.dir().display()),
+    })
+}
+
 /// Powers a host on; returns once its main process runs.
 pub async fn start(file: &StateFile, name: &str) -> Result<()> {
-    if file.supervisor().is_none() {
-        return Err(Error::WrongState {
-            host: name.to_owned(),
-            state: "without a supervisor".to_owned(),
-            next: format!("start the cluster first: tricorn up --data-dir {}", file.dir().display()),
-        });
-    }
+    need_supervisor(file, name)?;
     let wanted = file.update(|state| {
         let host = state.host_mut(name)?;
         if host.desired == Desired::On && host.main.is_some_and(|p| p.alive()) {
@@ -175,7 +181,7 @@ pub async fn heal(file: &StateFile, name: Option<&str>, peer: Option<&str>) -> R
         }
         state.cuts.retain(|c| name.is_some_and(|name| !c.healed_by(name, peer)));
         for host in state.hosts.iter_mut().filter(|h| peer.is_none() && name.is_none_or(|n| n == h.name)) {
-            if std::mem::take(&mut host.delay_ms) > 0 {
+            if !std::mem::take(&mut host.delay).is_none() {
                 delayed.push(host.name.clone());
             }
         }
@@ -184,20 +190,41 @@ pub async fn heal(file: &StateFile, name: Option<&str>, peer: Option<&str>) -> R
     let network = network(&state)?;
     network.apply_cuts(&state.cuts).await?;
     for host in delayed {
-        network.delay(&host, 0).await?;
+        network.hold(&host, false).await?;
     }
     Ok(())
 }
 
-/// Delays each packet on its way to a host by `millis` milliseconds.
-pub async fn delay(file: &StateFile, name: &str, millis: u64) -> Result<()> {
+/// Makes each packet on its way to a host late; returns once it is so. No delay ends it.
+pub async fn delay(file: &StateFile, name: &str, delay: Delay) -> Result<()> {
     let state = file.read()?;
+    let network = network(&state)?;
     state.host(name)?;
-    network(&state)?.delay(name, millis).await?;
+    if !delay.is_none() {
+        need_supervisor(file, name)?;
+        network.hold(name, true).await?;
+    }
     file.update(|state| {
-        state.host_mut(name)?.delay_ms = millis;
+        state.host_mut(name)?.delay = delay;
         Ok(())
-    })
+    })?;
+    if delay.is_none() {
+        // Nobody has to be waited for: without this rule nothing is late, whoever holds the queue.
+        return network.hold(name, false).await;
+    }
+    let begin = Instant::now();
+    loop {
+        let state = file.read()?;
+        let host = state.host(name)?;
+        if host.delay_in_force == delay {
+            return Ok(());
+        }
+        if host.delay != delay || begin.elapsed() > START_DEADLINE {
+            let hint_text = "the supervisor could not, or somebody else changed it: see logs/up.log".to_owned();
+            return Err(Error::Timeout { what: format!("delay packets to {name}"), after: begin.elapsed(), hint_text });
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// A command that runs `argv` on a host, with this process' standard streams unless they are redirected.

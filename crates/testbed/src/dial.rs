@@ -58,7 +58,8 @@ impl Dialer {
     }
 }
 
-fn enter(netns: Option<PathBuf>) -> std::io::Result<()> {
+/// Takes the calling thread into the network namespace that is mounted there.
+pub(crate) fn enter(netns: Option<PathBuf>) -> std::io::Result<()> {
     if let Some(path) = netns {
         let file = std::fs::File::open(path)?;
         nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET)?;

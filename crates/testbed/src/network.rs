@@ -149,21 +149,17 @@ impl Network {
         Ok(())
     }
 
-    /// Delays each packet on its way to `host` by `millis` milliseconds; 0 takes the delay away.
-    pub async fn delay(&self, host: &str, millis: u64) -> Result<()> {
-        let hub = self.hub();
-        if millis == 0 {
-            // There may be none to take away.
-            let _ = run("take the delay away", &["tc", "-n", &hub, "qdisc", "del", "dev", host, "root"]).await;
-            return Ok(());
-        }
-        let (what, time) = (format!("delay packets to {host}"), format!("{millis}ms"));
-        let argv = ["tc", "-n", &hub, "qdisc", "replace", "dev", host, "root", "netem", "limit", "10000", "delay", &time];
-        match run(&what, &argv).await {
-            Err(Error::Command { outcome, .. }) if outcome.contains("qdisc kind is unknown") => Err(Error::Unsupported(format!(
-                "{what}: this kernel cannot delay packets: it lacks netem (CONFIG_NET_SCH_NETEM, module sch_netem)"
-            ))),
-            other => other.map(drop),
+    /// Has packets on their way to `host`, and to the pods on it, wait in its queue as long as somebody holds that (see [`crate::slow`]), or
+    /// pass as ever.
+    pub async fn hold(&self, host: &str, on: bool) -> Result<()> {
+        let (what, number) = (format!("hold packets to {host}"), crate::queue::NUMBER.to_string());
+        let net = format!("--net={}", Self::netns_path(&self.netns(host)).display());
+        let rule = ["PREROUTING", "-i", "eth0", "-j", "NFQUEUE", "--queue-num", &number, "--queue-bypass"];
+        let iptables = async |verb| run(&what, &[&["nsenter", &net, "iptables", "-w", "-t", "mangle", verb][..], &rule].concat()).await;
+        match (on, iptables("-C").await.is_ok()) {
+            (true, false) => iptables("-I").await.map(drop),
+            (false, true) => iptables("-D").await.map(drop),
+            _ => Ok(()),
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::host::Role;
 use crate::network::Cut;
 use crate::process::ProcessId;
+use crate::slow::Delay;
 
 /// The format of the state file that this version reads and writes.
 pub(crate) const FORMAT: u32 = 1;
@@ -67,8 +68,12 @@ pub struct HostRecord {
     pub main: Option<ProcessId>,
     /// How the main process ended last, if it did on its own.
     pub last_exit: Option<String>,
-    /// Milliseconds added to each packet on its way to the host.
-    pub delay_ms: u64,
+    /// How much later packets are to come to the host.
+    #[serde(default)]
+    pub delay: Delay,
+    /// How much later they come.
+    #[serde(default)]
+    pub delay_in_force: Delay,
 }
 
 impl HostRecord {
@@ -88,7 +93,8 @@ impl HostRecord {
             init: None,
             main: None,
             last_exit: None,
-            delay_ms: 0,
+            delay: Delay::default(),
+            delay_in_force: Delay::default(),
         }
     }
 

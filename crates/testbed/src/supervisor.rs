@@ -8,6 +8,8 @@ use tokio_util::sync::CancellationToken;
 use crate::error::Result;
 use crate::host::{self, Host};
 use crate::launch;
+use crate::network::Network;
+use crate::slow::{Delay, SlowLink};
 use crate::state::{Desired, HostRecord, StateFile};
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -29,11 +31,12 @@ pub(crate) struct Supervisor {
     /// Whether a main process that ends on its own is started again.
     restart: bool,
     held: HashMap<String, Held>,
+    slow: HashMap<String, SlowLink>,
 }
 
 impl Supervisor {
     pub(crate) fn new(file: StateFile, restart: bool) -> Self {
-        Self { file, restart, held: HashMap::new() }
+        Self { file, restart, held: HashMap::new(), slow: HashMap::new() }
     }
 
     /// Looks after the hosts until `stop`, then takes them all away.
@@ -59,6 +62,7 @@ impl Supervisor {
     async fn look(&mut self) -> Result<()> {
         for record in self.file.read()?.hosts {
             let name = record.name.clone();
+            self.look_at_link(&record)?;
             if let Err(error) = self.look_at(&record).await {
                 tracing::warn!(host = %name, %error, "power on");
                 let failed = error.to_string();
@@ -103,6 +107,34 @@ impl Supervisor {
             return self.start_main(record).await;
         }
         Ok(())
+    }
+
+    /// Makes packets to a host as late as they should be. One that cannot be is not tried again before somebody asks again.
+    fn look_at_link(&mut self, record: &HostRecord) -> Result<()> {
+        let name = &record.name;
+        self.slow.retain(|_, link| link.works());
+        if record.delay == record.delay_in_force && record.delay.is_none() != self.slow.contains_key(name) {
+            return Ok(());
+        }
+        let mut in_force = record.delay;
+        match self.slow.get(name) {
+            _ if record.delay.is_none() => drop(self.slow.remove(name)),
+            Some(link) => link.set(record.delay),
+            None => match SlowLink::start(Network::netns_path(&record.netns), record.delay) {
+                Ok(link) => drop(self.slow.insert(name.clone(), link)),
+                Err(error) => {
+                    tracing::warn!(host = %name, %error, "slow a link down");
+                    in_force = Delay::default();
+                }
+            },
+        }
+        self.note(name, |host| {
+            // What has been asked for meanwhile is looked at next time.
+            if host.delay == record.delay {
+                host.delay = in_force;
+            }
+            host.delay_in_force = in_force;
+        })
     }
 
     async fn boot(&mut self, record: &HostRecord) -> Result<()> {

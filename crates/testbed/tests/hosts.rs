@@ -5,7 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use tricorn_testbed::{Cluster, ClusterConfig, Error, Silent, StateFile, clean, is_root};
+use tricorn_testbed::{
+    Cluster, ClusterConfig, Delay, Error, Ground, HostRecord, Hosts, Mode, Role, Silent, StateFile, clean, delay, exec_command, is_root,
+};
 
 /// Behaves as far as the test bed can see like a server that never gets ready, and starts a process that outlives its
 /// parent, as a containerd shim does.
@@ -102,6 +104,74 @@ async fn hosts_are_cut_paused_killed_and_cleared_away() {
     clean(&file).await.unwrap();
     assert_eq!(namespaces(&file.id()), Vec::<String>::new());
     assert!(!file.read().unwrap().hosts.iter().any(|h| h.main.is_some_and(|p| p.alive())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_is_as_slow_as_asked_for_and_fast_again() {
+    need_root!();
+    let dir = tempfile::tempdir().unwrap();
+    let ground = Ground { mode: Mode::Namespaces, subnet: [172, 28, 0, 0].into(), restart: false };
+    let host = |network: &tricorn_testbed::Network, name: &str, last| {
+        HostRecord::new(
+            name,
+            Role::Server,
+            network.address(last),
+            network.netns(name),
+            ["sleep", "600"].map(String::from).into(),
+            Vec::new(),
+        )
+    };
+    let hosts = Hosts::lay(dir.path(), ground, |network| vec![host(network, "n1", 11), host(network, "n2", 12)]).await.unwrap();
+    let file = hosts.file().clone();
+    for name in ["n1", "n2"] {
+        tricorn_testbed::start(&file, name).await.unwrap();
+    }
+    let fast = Duration::from_millis(80);
+    becomes_faster_than(fast, &file).await;
+
+    delay(&file, "n2", Delay { ms: 100, jitter_ms: 60 }).await.unwrap();
+    let mut trips = Vec::new();
+    for _ in 0..5 {
+        trips.push(round_trip(&file).await.unwrap());
+    }
+    // The clock of the ping and ours need not agree to the last millisecond.
+    assert!(trips.iter().all(|trip| *trip >= Duration::from_millis(99)), "{trips:?}");
+    // A port without a listener answers too, as late.
+    let begin = Instant::now();
+    let refused = hosts.dialer().connect(([172, 28, 0, 12], 9).into(), Duration::from_secs(5)).await;
+    assert!(refused.is_err() && begin.elapsed() >= Duration::from_millis(100), "{refused:?} after {:?}", begin.elapsed());
+    // The other way too, by another delay.
+    delay(&file, "n1", Delay { ms: 50, jitter_ms: 0 }).await.unwrap();
+    delay(&file, "n2", Delay { ms: 200, jitter_ms: 0 }).await.unwrap();
+    assert!(round_trip(&file).await.unwrap() >= Duration::from_millis(249));
+
+    delay(&file, "n2", Delay::default()).await.unwrap();
+    tricorn_testbed::heal(&file, None, None).await.unwrap();
+    becomes_faster_than(fast, &file).await;
+    let rules = exec_command(&file, "n2", &["iptables", "-t", "mangle", "-S"].map(String::from)).unwrap().output().await.unwrap();
+    assert!(rules.status.success() && !String::from_utf8_lossy(&rules.stdout).contains("NFQUEUE"), "{rules:?}");
+    hosts.down().await.unwrap();
+    assert_eq!(namespaces(&file.id()), Vec::<String>::new());
+}
+
+async fn becomes_faster_than(limit: Duration, file: &StateFile) {
+    let begin = Instant::now();
+    loop {
+        let trip = round_trip(file).await;
+        if trip.is_some_and(|trip| trip < limit) {
+            return;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(20), "a round trip takes {trip:?}");
+    }
+}
+
+/// How long a packet takes from n1 to n2 and back.
+async fn round_trip(file: &StateFile) -> Option<Duration> {
+    let argv = ["busybox", "ping", "-c", "1", "-W", "5", "172.28.0.12"].map(String::from);
+    let output = exec_command(file, "n1", &argv).unwrap().output().await.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let millis = said.split_once("time=")?.1.split_once(" ms")?.0;
+    Some(Duration::from_secs_f64(millis.parse::<f64>().unwrap() / 1000.0))
 }
 
 /// Whether a packet from host `from` reaches `address` and comes back.

@@ -8,11 +8,11 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use tricorn_testbed::Cut;
+use tricorn_testbed::{Cut, Delay};
 
 /// Percent of packets that a lossy link loses.
 const LOSS: u8 = 30;
-/// How much later things come over a slow link.
+/// How much later things come over a slow link, at least; each packet is late by up to half as much more, and so may overtake others.
 const DELAY_MILLIS: std::ops::Range<u64> = 20..200;
 
 enum Partition {
@@ -131,7 +131,7 @@ impl Fault for Lossy {
     }
 }
 
-/// Everything that a member is sent takes its time, where the kernel can do that.
+/// Everything that a member is sent takes its time.
 struct Slow;
 
 #[async_trait]
@@ -143,21 +143,16 @@ impl Fault for Slow {
     async fn begin(&self, group: &dyn System, rng: &mut StdRng) -> Result<Value> {
         let mut millis = serde_json::Map::new();
         for name in group.names() {
-            let by = rng.random_range(DELAY_MILLIS);
-            match tricorn_testbed::delay(group.file(), &name, by).await {
-                // Many small kernels lack netem; then nothing is slow, and the history says so.
-                Err(tricorn_testbed::Error::Unsupported(why)) => return Ok(json!({ "unsupported": why })),
-                delayed => delayed?,
-            }
-            millis.insert(name, json!(by));
+            let ms = rng.random_range(DELAY_MILLIS);
+            tricorn_testbed::delay(group.file(), &name, Delay { ms, jitter_ms: ms / 2 }).await?;
+            millis.insert(name, json!(ms));
         }
         Ok(json!({ "milliseconds": millis }))
     }
 
     async fn end(&self, group: &dyn System) -> Result<()> {
-        let delayed: Vec<String> = group.file().read()?.hosts.into_iter().filter(|host| host.delay_ms > 0).map(|host| host.name).collect();
-        for name in delayed {
-            tricorn_testbed::delay(group.file(), &name, 0).await?;
+        for host in group.file().read()?.hosts.iter().filter(|host| !host.delay.is_none()) {
+            tricorn_testbed::delay(group.file(), &host.name, Delay::default()).await?;
         }
         Ok(())
     }

@@ -9,6 +9,8 @@ mod membership;
 mod processes;
 mod rolling;
 
+pub use rolling::UPGRADE;
+
 use crate::check::available::{Fault as Note, HEAL};
 use crate::history::Recorder;
 use crate::target::System;

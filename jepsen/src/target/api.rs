@@ -1,7 +1,7 @@
 //! Servers of the Kubernetes API, each on a host of its own, and a client of one of them.
 
-use super::{Failure, System};
-use anyhow::{Context, Result};
+use super::{Builds, Failure, GroupOptions, System};
+use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use hyper_util::client::legacy::Client as Http;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -10,8 +10,8 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::client::{Body, ConfigExt};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Config};
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 use tricorn_testbed::{Cluster, ClusterConfig, Silent, StateFile};
 
@@ -24,6 +24,7 @@ const NAMESPACE: &str = "jepsen";
 /// Servers without workers.
 pub struct ApiGroup {
     cluster: Cluster,
+    builds: Option<Builds>,
     names: Vec<String>,
 }
 
@@ -38,13 +39,17 @@ pub struct ApiClient {
 }
 
 impl ApiGroup {
-    /// Starts so many servers in `dir` and waits until each is ready.
-    pub async fn start(dir: &Path, binary: PathBuf, servers: u8, subnet: Ipv4Addr) -> Result<Self> {
+    /// Starts servers in `dir` and waits until each is ready.
+    pub async fn start(dir: &Path, options: &GroupOptions) -> Result<Self> {
+        let (true, Some(binary)) = (options.program.shimmed, options.program.command.first()) else {
+            bail!("{} serves no Kubernetes API: this needs tricorn", options.program.name);
+        };
+        let (builds, servers) = (options.builds()?, options.members);
         let mut config = ClusterConfig::new(dir, binary);
-        (config.servers, config.workers, config.api_port, config.subnet) = (servers, 0, 0, subnet);
+        (config.servers, config.workers, config.api_port, config.subnet) = (servers, 0, 0, options.subnet);
         let cluster = Cluster::start(config, &Silent).await?;
         let names = (1..=servers).map(|number| format!("s{number}")).collect();
-        let group = Self { cluster, names };
+        let group = Self { cluster, builds, names };
         let client = group.connect("s1").await?;
         let namespace =
             Namespace { metadata: kube::api::ObjectMeta { name: Some(NAMESPACE.into()), ..Default::default() }, ..Default::default() };
@@ -87,6 +92,10 @@ impl System for ApiGroup {
 
     fn file(&self) -> &StateFile {
         self.cluster.file()
+    }
+
+    fn builds(&self) -> Option<&Builds> {
+        self.builds.as_ref()
     }
 
     async fn leader(&self) -> Option<String> {

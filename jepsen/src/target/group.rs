@@ -1,7 +1,7 @@
 //! A group of members that take etcd's flags, each on a host of its own; one more host waits for somebody to take a member's place.
 
 use super::client::Client;
-use super::{Failure, System};
+use super::{Builds, Failure, System};
 use crate::shim::Shim;
 use anyhow::{Context, Result};
 use async_trait::async_trait;
@@ -52,12 +52,23 @@ pub struct GroupOptions {
     pub subnet: Ipv4Addr,
     /// Further flags.
     pub flags: Vec<String>,
+    /// Another build of the program, to upgrade members to.
+    pub upgrade_to: Option<PathBuf>,
+}
+
+impl GroupOptions {
+    /// The builds between which members are upgraded, if there are two.
+    pub fn builds(&self) -> Result<Option<Builds>> {
+        let first = self.program.command.first().map(Path::new);
+        first.zip(self.upgrade_to.as_deref()).map(|(first, second)| Builds::new(first, second)).transpose()
+    }
 }
 
 /// A group of members; it ends when it is dropped.
 pub struct Group {
     pub(super) hosts: Hosts,
     options: GroupOptions,
+    builds: Option<Builds>,
     dir: PathBuf,
     /// Those who are members now.
     pub(super) members: RwLock<Vec<String>>,
@@ -70,6 +81,7 @@ impl Group {
     pub async fn start(dir: &Path, options: GroupOptions) -> Result<Self> {
         std::fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
         let dir = dir.canonicalize().with_context(|| format!("find {}", dir.display()))?;
+        let builds = options.builds()?;
         // The last one is nobody's yet.
         let mut names: Vec<String> = (1..=options.members + 1).map(|number| format!("n{number}")).collect();
         let mut shims = BTreeMap::new();
@@ -91,7 +103,7 @@ impl Group {
         });
         let hosts = hosts.await.context("lay the hosts")?;
         names.pop();
-        let group = Self { hosts, options, dir, members: RwLock::new(names), addresses, shims };
+        let group = Self { hosts, options, builds, dir, members: RwLock::new(names), addresses, shims };
         for name in group.names() {
             tricorn_testbed::start(group.file(), &name).await.with_context(|| format!("start {name}"))?;
         }
@@ -115,11 +127,15 @@ impl Group {
         url(&self.addresses, name, PEER_PORT)
     }
 
-    /// The command of a member that joins those who are there.
-    pub(super) fn joining(&self, name: &str) -> Vec<String> {
+    /// The command of a member that joins those who are there, with the build that they run.
+    pub(super) fn joining(&self, name: &str) -> Result<Vec<String>> {
         let mut members = self.names();
+        let state = self.file().read()?;
+        let there = members.first().and_then(|one| state.host(one).ok()?.argv.first().cloned());
         members.push(name.to_owned());
-        argv(&self.options, &self.dir, name, &self.addresses, (&members, "existing"))
+        let mut argv = argv(&self.options, &self.dir, name, &self.addresses, (&members, "existing"));
+        argv.iter_mut().zip(there).for_each(|(program, there)| *program = there);
+        Ok(argv)
     }
 }
 
@@ -143,6 +159,10 @@ impl System for Group {
 
     fn shim(&self, name: &str) -> Option<&Shim> {
         self.shims.get(name)
+    }
+
+    fn builds(&self) -> Option<&Builds> {
+        self.builds.as_ref()
     }
 
     fn store(&self) -> Option<&Group> {

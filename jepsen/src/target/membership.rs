@@ -78,7 +78,7 @@ impl Group {
     /// Has the members add a host without data, starts it, and waits until it answers.
     pub async fn join(&self, name: &str) -> Result<()> {
         self.insist(Change::Add, name).await?;
-        let argv = self.joining(name);
+        let argv = self.joining(name)?;
         self.hosts.file().update(|state| {
             state.hosts.iter_mut().filter(|host| host.name == name).for_each(|host| host.argv.clone_from(&argv));
             Ok(())

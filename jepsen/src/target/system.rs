@@ -1,6 +1,6 @@
 //! What nemeses break and runs look after, whatever it serves.
 
-use super::{ApiGroup, Failure, Group};
+use super::{ApiGroup, Builds, Failure, Group};
 use crate::shim::Shim;
 use anyhow::{Result, bail};
 use async_trait::async_trait;
@@ -38,6 +38,11 @@ pub trait System: Send + Sync {
 
     /// The hand on a member's disk and clock, where there is one.
     fn shim(&self, _name: &str) -> Option<&Shim> {
+        None
+    }
+
+    /// The builds between which members are upgraded, if there are two.
+    fn builds(&self) -> Option<&Builds> {
         None
     }
 

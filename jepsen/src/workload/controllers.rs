@@ -1,7 +1,7 @@
 //! ReplicaSets that grow while their pods are taken away: what is missing is made up for by the one controller that acts, whoever leads.
 
 use super::{Actor, Needs, Workload};
-use crate::check::controllers::{COUNT, Count, Of, SCALE, SETTLED, Scale};
+use crate::check::controllers::{COUNT, Count, Of, SCALE, SETTLED, SETTLES_SECONDS, Scale, Settled, TAKE_AWAY};
 use crate::target::{ApiClient, Failure, of_read, version, within};
 use anyhow::bail;
 use async_trait::async_trait;
@@ -19,8 +19,6 @@ const SETS: u64 = 2;
 /// Pods of a set at most.
 const MOST: i64 = 8;
 const LABEL: &str = "jepsen-set";
-/// How long controllers have in the end.
-const SETTLES: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(500);
 /// How often a set is tried to be made: its controllers need an account that another one makes.
 const TRIES: usize = 40;
@@ -60,14 +58,25 @@ async fn pods(api: &ApiClient, set: &str) -> Result<Vec<String>, Failure> {
     Ok(live.filter_map(|pod| pod.metadata.name).collect())
 }
 
-async fn count(actor: &mut Actor, f: &str, set: &str) -> Option<Vec<String>> {
+fn number(pods: &[String]) -> i64 {
+    i64::try_from(pods.len()).unwrap_or(i64::MAX)
+}
+
+async fn count(actor: &mut Actor, set: &str) -> Option<Vec<String>> {
     let (mut names, request) = (Vec::new(), Of { set: set.to_owned() });
-    let counted = actor.noted_api(f, &request, async |api| {
+    let counted = actor.noted_api(COUNT, &request, async |api| {
         names = pods(api, set).await?;
-        Ok(Count { pods: i64::try_from(names.len()).unwrap_or(i64::MAX) })
+        Ok(Count { pods: number(&names) })
     });
     counted.await?;
     Some(names)
+}
+
+/// Whether a set has as many pods as it asks for.
+async fn settled(actor: &mut Actor, set: &str) -> bool {
+    let look = async |api: &ApiClient| Ok(Settled { replicas: wanted(api, set).await?.1, pods: number(&pods(api, set).await?) });
+    let looked = actor.noted_api(SETTLED, &Of { set: set.to_owned() }, look).await;
+    looked.is_some_and(|look| look.pods == look.replicas)
 }
 
 /// Scales a set if it is still what it was: a request that comes late must not make it shrink.
@@ -124,33 +133,22 @@ impl Workload for Controllers {
             }
             return;
         }
-        let Some(pods) = count(actor, COUNT, &name).await else { return };
+        let Some(pods) = count(actor, &name).await else { return };
         if actor.rng.random_bool(0.3)
             && let Some(pod) = pods.choose(&mut actor.rng).cloned()
         {
             let gone = async |api: &ApiClient| within(api.of::<Pod>().delete(&pod, &DeleteParams::default())).await.map(|_| json!({}));
-            actor.noted_api("take-away", &pod, gone).await;
+            actor.noted_api(TAKE_AWAY, &pod, gone).await;
         }
     }
 
     async fn finish(&self, actor: &mut Actor) {
-        let deadline = tokio::time::Instant::now() + SETTLES;
+        let deadline = tokio::time::Instant::now() + Duration::from_secs_f64(SETTLES_SECONDS);
         for number in 0..SETS {
             let name = set_name(number);
-            loop {
-                let (mut now, looked) = (None, name.clone());
-                let look = async |api: &ApiClient| {
-                    now = Some((wanted(api, &looked).await?.1, pods(api, &looked).await?));
-                    Ok(json!({}))
-                };
-                actor.noted_api("wanted", &name, look).await;
-                let settled = now.is_some_and(|(wanted, pods)| i64::try_from(pods.len()).is_ok_and(|pods| pods == wanted));
-                if settled || tokio::time::Instant::now() > deadline {
-                    break;
-                }
+            while !settled(actor, &name).await && tokio::time::Instant::now() < deadline {
                 tokio::time::sleep(LOOK).await;
             }
-            count(actor, SETTLED, &name).await;
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use clap::Subcommand;
-use tricorn_testbed::{StateFile, cut, delay, exec_command, heal, kill, pause, restart, resume, start, status, stop};
+use tricorn_testbed::{Delay, StateFile, cut, delay, exec_command, heal, kill, pause, restart, resume, start, status, stop};
 
 use super::status::hosts_table;
 use super::up::DataDir;
@@ -101,6 +101,9 @@ enum Verb {
         name: String,
         /// Milliseconds; 0 ends it
         millis: u64,
+        /// Milliseconds more, at most, drawn for each packet
+        #[arg(long, default_value_t = 0)]
+        jitter: u64,
     },
 }
 
@@ -158,7 +161,7 @@ impl Args {
             }
             Verb::Cut { name, peer } => Ok(cut(&file, &name, peer.as_deref()).await?),
             Verb::Heal { name, peer } => Ok(heal(&file, name.as_deref(), peer.as_deref()).await?),
-            Verb::Delay { name, millis } => Ok(delay(&file, &name, millis).await?),
+            Verb::Delay { name, millis, jitter } => Ok(delay(&file, &name, Delay { ms: millis, jitter_ms: jitter }).await?),
         }
     }
 }
