@@ -33,7 +33,6 @@ impl Endpoint {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::*;
     use crate::endpoint::Endpoints;
 
     #[test]
