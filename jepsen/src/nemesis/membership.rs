@@ -1,6 +1,7 @@
 //! Members that come, go, and are lost with their data. One at a time, while all others are well: the group keeps its quorum.
 
 use super::members::no_store;
+use super::processes::restart_ended;
 use super::{Fault, leader, some};
 use crate::target::{Group, System};
 use anyhow::{Context, Result};
@@ -10,6 +11,7 @@ use rand::rngs::StdRng;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How long all members may take to be well before one of them is changed: an earlier fault may just be over.
 const WELL: Duration = Duration::from_secs(45);
@@ -26,6 +28,18 @@ enum Change {
 
 async fn anyone(group: &dyn System, rng: &mut StdRng) -> String {
     if rng.random_bool(0.5) { leader(group, rng).await } else { some(group, rng, 1).remove(0) }
+}
+
+/// Waits until all members are well. One whose disk failed just before may end only now, and is started again.
+async fn well(group: &dyn System) -> Result<()> {
+    let deadline = Instant::now() + WELL;
+    loop {
+        restart_ended(group).await?;
+        match group.ready(WELL).await {
+            Err(_) if Instant::now() < deadline => {}
+            done => return done,
+        }
+    }
 }
 
 async fn removed(group: &Group, name: &str) -> Result<()> {
@@ -49,7 +63,7 @@ impl Fault for Change {
 
     async fn begin(&self, group: &dyn System, rng: &mut StdRng) -> Result<Value> {
         let Some(store) = group.store() else { return Ok(Value::Null) };
-        group.ready(WELL).await?;
+        well(group).await?;
         let one = anyone(group, rng).await;
         match self {
             Self::Add => {
@@ -76,7 +90,7 @@ impl Fault for Change {
         match (self, store.spare()) {
             // As many as there were; nobody is drawn here, so the leader goes, which is the harder case.
             (Self::Add, None) => {
-                group.ready(WELL).await?;
+                well(group).await?;
                 let one = group.leader().await.or_else(|| group.names().into_iter().next()).context("a member")?;
                 removed(store, &one).await
             }

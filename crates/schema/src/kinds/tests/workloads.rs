@@ -59,8 +59,8 @@ fn sets_and_deployments() {
             mounted(json!([laid(claim("data"), &json!({"spec": {"accessModes": []}}))])),
             "spec.volumeClaimTemplates[0].spec.accessModes: Required value: at least 1 access mode is required",
         ),
-        (spec(json!({"serviceName": "a.b"})), "spec.serviceName: Invalid value: \"a.b\": a lowercase RFC 1123 label"),
-        (json!({"metadata": {"name": "a.b"}}), "metadata.name: Invalid value: \"a.b\": a lowercase RFC 1123 label"),
+        (spec(json!({"serviceName": "a.b"})), "spec.serviceName: Invalid value: \"a.b\": must not contain dots"),
+        (json!({"metadata": {"name": "a.b"}}), "metadata.name: Invalid value: \"a.b\": must not contain dots"),
     ]);
     web("StatefulSet").changes(
         None,
