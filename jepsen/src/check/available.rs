@@ -165,13 +165,28 @@ fn after_heal(judge: &mut Judge, history: &History, attempts: &[Attempt<'_>], bo
     let is_heal = |entry: &&Entry| entry.process == Process::Nemesis && entry.f == HEAL;
     let Some(heal) = history.entries.iter().rev().find(is_heal) else { return };
     let until = heal.time.saturating_add((bounds.after_heal_seconds * 1e9) as u64);
+    let after = |attempt: &&Attempt<'_>| {
+        (attempt.begun >= heal.time || attempt.ended.is_some_and(|ended| ended > heal.time)) && attempt.begun <= until
+    };
+    // When each member served for the first time, if that was in time.
+    let mut first: HashMap<&str, u64> = HashMap::new();
+    for (node, done) in
+        attempts.iter().filter(after).filter_map(|attempt| Some((attempt.node, attempt.done.filter(|done| *done <= until)?)))
+    {
+        first.entry(node).and_modify(|first| *first = done.min(*first)).or_insert(done);
+    }
     let mut kinds: BTreeMap<(&str, &str), (usize, Option<u64>)> = BTreeMap::new();
     for attempt in attempts {
         let (tries, soonest) = kinds.entry((attempt.node, &attempt.kind)).or_default();
-        let after = attempt.begun >= heal.time || attempt.ended.is_some_and(|ended| ended > heal.time);
-        if after && attempt.begun <= until {
+        let first = first.get(attempt.node).copied();
+        // Who was turned away before the member served anybody has learned nothing of what it served then.
+        let early = attempt.done.is_none() && attempt.ended.is_some_and(|ended| first.is_some_and(|first| ended < first));
+        if after(&attempt) && !early {
             *tries += 1;
-            *soonest = soonest.iter().copied().chain(attempt.done).min();
+            // What is asked for the first time when the member has long served is not late by that.
+            let due = if first.is_some_and(|first| first < attempt.begun) { attempt.begun } else { heal.time };
+            let took = attempt.done.map(|done| done.saturating_sub(due));
+            *soonest = soonest.iter().copied().chain(took).min();
         }
     }
     if let Some(members) = heal.value.pointer("/end/members").and_then(Value::as_array) {
@@ -186,7 +201,7 @@ fn after_heal(judge: &mut Judge, history: &History, attempts: &[Attempt<'_>], bo
     }
     for ((node, kind), (tries, soonest)) in kinds {
         judge.checked(usize::from(tries > 0));
-        let took = soonest.map(|soonest| seconds(soonest.saturating_sub(heal.time)));
+        let took = soonest.map(seconds);
         match took {
             Some(took) if took <= bounds.after_heal_seconds => longest = longest.max(took),
             Some(took) => judge.wrong(format!("{node} served its first {kind} {took:.1} s after the heal"), [heal.index]),

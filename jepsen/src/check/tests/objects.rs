@@ -142,6 +142,23 @@ fn after_healing_all_serve_soon() {
     invalid(&healed(11.0), "s1 served its first add 11.0 s after the heal");
 }
 
+/// Who was turned away once, before the member served anybody, does not show that it never served; who asks late is not answered late.
+#[test]
+fn who_asked_too_early_or_late_says_nothing() {
+    let scene = |again: bool| {
+        let mut scene = Scene::new();
+        scene.on("s1").call(1, "add", json!({}), json!({})).nemesis(HEAL, json!({}));
+        scene.invoke(1, "add", json!({})).failed(1, "add", "connection refused").wait(8.0).call(2, "read", json!({}), json!({}));
+        if again {
+            scene.invoke(1, "add", json!({})).failed(1, "add", "connection refused");
+        }
+        scene.wait(1.0).invoke(3, "hash", json!({})).wait(2.0).ok(3, "hash", json!({}));
+        available::check_with(&scene.history(), Bounds { after_heal_seconds: 10.0, majority_seconds: None })
+    };
+    valid(&scene(false));
+    invalid(&scene(true), "s1 served no add after the heal, asked 1 times");
+}
+
 #[test]
 fn a_majority_serves_while_it_is_cut_off() {
     let cut = |seconds| {
