@@ -43,7 +43,7 @@ pub(super) async fn serve(server: &Server, context: &Context, endpoint: &Endpoin
     let upstream = match endpoint.plural.as_str() {
         "nodes" => kubelet_of(server, target.name).await?,
         "pods" => pod(server, endpoint, target).await?,
-        _ => service(server, target).await?,
+        _ => service(server, endpoint, target).await?,
     };
     forward(server, upstream, &path, request).await
 }
@@ -65,27 +65,45 @@ async fn pod(server: &Server, endpoint: &Endpoint, target: Target<'_>) -> Result
     if address.is_empty() {
         return Err(Status::bad_request("address not allowed"));
     }
-    let first = pod.value()["spec"]["containers"][0]["ports"][0]["containerPort"].as_u64();
-    let port = port.parse().ok().or(first.and_then(|port| u16::try_from(port).ok())).unwrap_or(if tls { 443 } else { 80 });
+    let port = port.parse().ok().or_else(|| first_port(pod.value())).unwrap_or(if tls { 443 } else { 80 });
     Ok(Upstream { host: address.to_owned(), port, tls })
 }
 
-async fn service(server: &Server, target: Target<'_>) -> Result<Upstream, Status> {
-    let (tls, name, port) = split(target.name);
-    let endpoints = server.any_version("", "endpoints").ok_or_else(|| Status::internal("endpoints are not served"))?;
-    let found = server.registry.read(&endpoints.stored, target.namespace, name).await;
-    let unavailable = || Status::service_unavailable(format!("no endpoints available for service {name:?}"));
-    let found = found.map_err(|_| unavailable())?;
-    for subset in found.value()["subsets"].as_array().into_iter().flatten() {
-        let matching =
-            |one: &&Value| port.is_empty() || one["name"] == port || one["port"].as_u64().is_some_and(|number| number.to_string() == port);
-        let port = subset["ports"].as_array().into_iter().flatten().find(matching).and_then(|port| port["port"].as_u64());
-        let address = subset["addresses"][0]["ip"].as_str();
-        if let (Some(port), Some(address)) = (port.and_then(|port| u16::try_from(port).ok()), address) {
-            return Ok(Upstream { host: address.to_owned(), port, tls });
-        }
+/// The first port that a container of the pod declares.
+fn first_port(pod: &Value) -> Option<u16> {
+    let containers = pod["spec"]["containers"].as_array()?;
+    containers.iter().find_map(|container| u16::try_from(container["ports"][0]["containerPort"].as_u64()?).ok())
+}
+
+async fn service(server: &Server, endpoint: &Endpoint, target: Target<'_>) -> Result<Upstream, Status> {
+    let (tls, name, asked) = split(target.name);
+    let mut port = asked.to_owned();
+    // A number is that of the Service; where its pods listen is found by the port's name.
+    if let Ok(number) = asked.parse::<u64>() {
+        let service = server.registry.read(&endpoint.stored, target.namespace, name).await?;
+        let absent = || Status::service_unavailable(format!("no service port {number} found for service {name:?}"));
+        port = port_name(service.value(), number).ok_or_else(absent)?;
     }
-    Err(unavailable())
+    let endpoints = server.any_version("", "endpoints").ok_or_else(|| Status::internal("endpoints are not served"))?;
+    let found = server.registry.read(&endpoints.stored, target.namespace, name).await?;
+    let (host, port) = listener(found.value(), &port)
+        .ok_or_else(|| Status::service_unavailable(format!("no endpoints available for service {name:?}")))?;
+    Ok(Upstream { host, port, tls })
+}
+
+/// The name of the Service's port `number`; an only port may have none.
+fn port_name(service: &Value, number: u64) -> Option<String> {
+    let port = service["spec"]["ports"].as_array()?.iter().find(|port| port["port"] == number)?;
+    Some(port["name"].as_str().unwrap_or_default().to_owned())
+}
+
+/// An address behind the Service, and where it listens for the port of that name.
+fn listener(endpoints: &Value, name: &str) -> Option<(String, u16)> {
+    endpoints["subsets"].as_array()?.iter().find_map(|subset| {
+        let address = subset["addresses"][0]["ip"].as_str()?;
+        let port = subset["ports"].as_array()?.iter().find(|port| port["name"].as_str().unwrap_or_default() == name)?;
+        Some((address.to_owned(), u16::try_from(port["port"].as_u64()?).ok()?))
+    })
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -182,6 +200,7 @@ async fn pipe(ours: OnUpgrade, theirs: OnUpgrade) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn proxy_names_may_carry_scheme_and_port() {
@@ -189,5 +208,28 @@ mod tests {
         assert_eq!(split("a:80"), (false, "a", "80"));
         assert_eq!(split("https:a:web"), (true, "a", "web"));
         assert_eq!(split("https:a:"), (true, "a", ""));
+    }
+
+    /// A Service's port 80 is asked for; its pods listen on 8080.
+    #[test]
+    fn a_services_port_leads_to_where_its_pods_listen() {
+        let service = json!({"spec": {"ports": [{"port": 80, "targetPort": 8080}]}});
+        let named = json!({"spec": {"ports": [{"name": "web", "port": 80}, {"name": "more", "port": 81}]}});
+        assert_eq!(port_name(&service, 80).as_deref(), Some(""));
+        assert_eq!(port_name(&service, 8080), None);
+        assert_eq!(port_name(&named, 81).as_deref(), Some("more"));
+        let endpoints = json!({"subsets": [
+            {"notReadyAddresses": [{"ip": "10.0.0.1"}], "ports": [{"port": 8080}]},
+            {"addresses": [{"ip": "10.0.0.2"}], "ports": [{"name": "more", "port": 8081}, {"port": 8080}]},
+        ]});
+        assert_eq!(listener(&endpoints, ""), Some(("10.0.0.2".to_owned(), 8080)));
+        assert_eq!(listener(&endpoints, "more"), Some(("10.0.0.2".to_owned(), 8081)));
+        assert_eq!(listener(&endpoints, "web"), None);
+    }
+
+    #[test]
+    fn a_pods_own_port_is_the_first_that_is_declared() {
+        let pod = json!({"spec": {"containers": [{"name": "a"}, {"name": "b", "ports": [{"containerPort": 9}, {"containerPort": 10}]}]}});
+        assert_eq!((first_port(&pod), first_port(&json!({}))), (Some(9), None));
     }
 }
