@@ -127,6 +127,11 @@ impl ListParameters {
     }
 }
 
+/// How old the answer to the reading of one object may be. Other options of lists are not looked at, as upstream has it.
+pub(crate) fn of_one(query: &Query) -> Result<Version, Status> {
+    revision(query).map(at_least)
+}
+
 /// An answer that is no older than this.
 fn at_least(revision: Option<i64>) -> Version {
     match revision {
@@ -240,6 +245,18 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn who_reads_one_object_only_says_how_old_it_may_be() {
+        for (query, expected) in [
+            ("", Version::Latest),
+            ("resourceVersion=0&resourceVersionMatch=Exact", Version::Any),
+            ("resourceVersionMatch=Newest&limit=-1&resourceVersion=7", Version::NotOlderThan(7)),
+        ] {
+            assert_eq!(of_one(&Query::parse(query)).unwrap(), expected, "{query}");
+        }
+        assert_eq!(of_one(&Query::parse("resourceVersion=x")).unwrap_err().code(), 400);
+    }
 
     #[test]
     fn options_of_lists_go_together_or_not() {
