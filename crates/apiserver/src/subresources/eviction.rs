@@ -13,11 +13,8 @@ use crate::verbs::delete_object;
 use http::StatusCode;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use tricorn_meta::{LabelSelector, Status};
+use tricorn_meta::{LabelSelector, Reason, Status, StatusCause, StatusDetails};
 use tricorn_registry::{ListQuery, Object, Paged, Step};
-
-/// A client whose eviction would break a budget may come back after this many seconds.
-const RETRY_AFTER_SECONDS: u32 = 10;
 
 pub(crate) async fn serve(server: &Server, context: &Context, endpoint: &Endpoint, bytes: &[u8]) -> Answer {
     let mut parameters = WriteParameters::parse(context)?;
@@ -63,23 +60,62 @@ async fn charge(server: &Server, context: &Context, pod: &Object, dry_run: bool)
     server.registry.update(&budgets.stored, pod.namespace(), name, context.write_options(dry_run), change).await.map(|_| ())
 }
 
+/// The refusal of an eviction that would break a budget. It names no time: nobody knows when pods are well again, and clients would wait for it
+/// where nobody sees them wait.
+fn refuse(why: String) -> Status {
+    let cause = StatusCause { reason: "DisruptionBudget".to_owned(), message: why, ..StatusCause::default() };
+    let details = StatusDetails { causes: vec![cause], ..StatusDetails::default() };
+    let message = "Cannot evict pod as it would violate the pod's disruption budget.";
+    Status::custom(429, Reason::TooManyRequests, message, Some(details))
+}
+
 fn disrupted(budget: &Object, pod: &str) -> Result<Step, Status> {
-    let refuse = |why: &str| {
-        Err(Status::too_many_requests(
-            format!("Cannot evict pod as it would violate the pod's disruption budget.{why}"),
-            RETRY_AFTER_SECONDS,
-        ))
-    };
-    let mut new = budget.value().clone();
-    let generation = new["metadata"]["generation"].as_i64().unwrap_or(0);
-    if new["status"]["observedGeneration"].as_i64().unwrap_or(0) < generation {
-        return refuse(" The disruption budget is still being processed by the server.");
+    let (mut new, name) = (budget.value().clone(), budget.name());
+    let number = |value: &Value| value.as_i64().unwrap_or(0);
+    let status = &new["status"];
+    if number(&status["observedGeneration"]) < number(&new["metadata"]["generation"]) {
+        return Err(refuse(format!("The disruption budget {name} is still being processed by the server.")));
     }
-    let allowed = new["status"]["disruptionsAllowed"].as_i64().unwrap_or(0);
-    if allowed <= 0 {
-        return refuse("");
+    let allowed = number(&status["disruptionsAllowed"]);
+    if allowed < 0 {
+        return Err(Status::forbidden("policy", "poddisruptionbudgets", name, "pdb disruptions allowed is negative"));
+    }
+    if allowed == 0 {
+        let (desired, current) = (number(&status["desiredHealthy"]), number(&status["currentHealthy"]));
+        return Err(refuse(format!("The disruption budget {name} needs {desired} healthy pods and has {current} currently")));
     }
     new["status"]["disruptionsAllowed"] = json!(allowed - 1);
     new["status"]["disruptedPods"][pod] = json!(stamp::now().rfc3339());
     Ok(Step::Put(new))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_budget_is_charged_once_it_has_been_counted_and_while_it_lasts() {
+        let budget = |status: Value| {
+            let metadata = json!({"name": "b", "namespace": "n", "generation": 2});
+            disrupted(&Object::unstored(json!({"metadata": metadata, "status": status})).unwrap(), "a")
+        };
+        let refused = |status: Value| {
+            let refusal = budget(status).unwrap_err();
+            let cause = refusal.to_json()["details"]["causes"][0].clone();
+            (refusal.code(), refusal.retry_after(), cause["reason"].clone(), cause["message"].clone())
+        };
+        let reason = json!("DisruptionBudget");
+        let why = json!("The disruption budget b is still being processed by the server.");
+        assert_eq!(refused(json!({"observedGeneration": 1, "disruptionsAllowed": 5})), (429, None, reason.clone(), why));
+        let why = json!("The disruption budget b needs 3 healthy pods and has 2 currently");
+        let counted = json!({"observedGeneration": 2, "disruptionsAllowed": 0, "desiredHealthy": 3, "currentHealthy": 2});
+        assert_eq!(refused(counted), (429, None, reason, why));
+        assert_eq!(refused(json!({"observedGeneration": 2, "disruptionsAllowed": -1})).0, 403);
+        let Step::Put(charged) = budget(json!({"observedGeneration": 2, "disruptionsAllowed": 2})).unwrap() else {
+            panic!("the budget is written")
+        };
+        assert_eq!(charged["status"]["disruptionsAllowed"], 1);
+        assert!(charged["status"]["disruptedPods"]["a"].is_string());
+    }
 }
