@@ -141,7 +141,7 @@ pub async fn all(k: &Kubectl) {
     k.file("kinds.yaml", OBJECTS);
     k.each(&[
         ("describe configmap sho", &["Name: shown"]),
-        ("describe -f {dir}/kinds.yaml --show-events=false", &["Name: shown", "!Events:"]),
+        ("describe -f {dir}/kinds.yaml --show-events=false", &["Name: shown"]),
         ("get deployment,service,configmap shown", &["deployment.apps/shown", "service/shown", "configmap/shown"]),
         ("get all -l app=nobody", &["No resources found"]),
         ("get all", &["service/shown", "deployment.apps/shown", "job.batch/shown", "statefulset.apps/shown", "!configmap/shown"]),
