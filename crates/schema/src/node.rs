@@ -196,13 +196,13 @@ impl Definitions {
         let mut place = Place::of(read_kind(schema, name));
         place.merging = read_merging(schema);
         place.default = schema.get("default").cloned();
-        place.nullable = schema.get("nullable").and_then(Value::as_bool).unwrap_or(false);
+        let flag = |key: &str| schema.get(key).and_then(Value::as_bool).unwrap_or(false);
+        place.nullable = flag("nullable");
         if let Some(target) = reference(schema) {
             place.target = self.names.get(target).copied();
             return place;
         }
         place.format = schema.get("format").and_then(Value::as_str).map(Into::into);
-        let flag = |key: &str| schema.get(key).and_then(Value::as_bool).unwrap_or(false);
         place.preserve_unknown = flag("x-kubernetes-preserve-unknown-fields");
         if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
             place.fields = self.read_fields(properties);

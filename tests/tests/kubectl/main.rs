@@ -30,8 +30,11 @@ const SOON: Duration = Duration::from_secs(60);
 /// This many themes of a version go on at a time: most of them wait for pods most of the time.
 const AT_ONCE: usize = 4;
 
+/// What is done with one version of kubectl.
+type Theme = fn(&Kubectl) -> LocalBoxFuture<'_, ()>;
+
 /// What can go on beside each other, the longest first. A theme leaves alone what another has made.
-const THEMES: &[(&str, fn(&Kubectl) -> LocalBoxFuture<'_, ()>)] = &[
+const THEMES: &[(&str, Theme)] = &[
     ("workloads", |k| workloads::all(k).boxed_local()),
     ("pods", |k| pods::all(k).boxed_local()),
     ("streams", |k| streams::all(k).boxed_local()),
