@@ -82,20 +82,27 @@ async fn reconciled(k: &Kubectl) {
 
 /// Another user in the kubeconfig, with a token.
 async fn token(k: &Kubectl) {
+    // kubectl writes the file anew while others read it, so this one is nobody else's.
+    std::fs::copy(k.path("kubeconfig"), k.path("robots")).unwrap();
+    let own = "--kubeconfig={dir}/robots";
     let token = k.says("create token robot --duration=10m", &[]).await;
     let cluster = k.says("config view --minify -o jsonpath={.contexts[0].context.cluster}", &[]).await;
-    k.says(&format!("config set-credentials robot --token={}", token.trim()), &["User \"robot\" set."]).await;
-    k.says(&format!("config set-context robot --cluster={cluster} --user=robot --namespace={{ns}}"), &["Context \"robot\" created."]).await;
-    k.says("--context=robot get pods -o name", &[]).await;
-    k.fails("--context=robot get secrets", &["Forbidden", "User \"system:serviceaccount:{ns}:robot\" cannot list resource \"secrets\""])
+    k.says(&format!("{own} config set-credentials robot --token={}", token.trim()), &["User \"robot\" set."]).await;
+    k.says(&format!("{own} config set-context robot --cluster={cluster} --user=robot --namespace={{ns}}"), &["Context \"robot\" created."])
         .await;
+    k.says(&format!("{own} --context=robot get pods -o name"), &[]).await;
+    k.fails(
+        &format!("{own} --context=robot get secrets"),
+        &["Forbidden", "User \"system:serviceaccount:{ns}:robot\" cannot list resource \"secrets\""],
+    )
+    .await;
     if k.knows(28, "auth whoami") {
-        k.says("--context=robot auth whoami", &["system:serviceaccount:{ns}:robot", "system:serviceaccounts:{ns}"]).await;
+        k.says(&format!("{own} --context=robot auth whoami"), &["system:serviceaccount:{ns}:robot", "system:serviceaccounts:{ns}"]).await;
     }
-    k.says("config set-credentials robot --token=spoilt", &["set."]).await;
-    k.fails("--context=robot get pods", &["You must be logged in to the server"]).await;
-    k.says("config delete-context robot", &["deleted context robot"]).await;
-    k.says("config unset users.robot", &["Property \"users.robot\" unset."]).await;
+    k.says(&format!("{own} config set-credentials robot --token=spoilt"), &["set."]).await;
+    k.fails(&format!("{own} --context=robot get pods"), &["You must be logged in to the server"]).await;
+    k.says(&format!("{own} config delete-context robot"), &["deleted context robot"]).await;
+    k.says(&format!("{own} config unset users.robot"), &["Property \"users.robot\" unset."]).await;
 }
 
 async fn certificates(k: &Kubectl) {
