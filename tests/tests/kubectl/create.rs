@@ -195,8 +195,8 @@ async fn from_files(k: &Kubectl) {
     k.says("delete -f {dir}/two.yaml", &["configmap \"first\" deleted"]).await;
     k.is("create -f {dir}/two.yaml --save-config -o name", "configmap/first\nconfigmap/second").await;
     k.says("get configmap first -o yaml", &["kubectl.kubernetes.io/last-applied-configuration"]).await;
-    k.file("raw.json", r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"raw"}}"#);
-    k.says("create --raw /api/v1/namespaces/{ns}/configmaps -f {dir}/raw.json", &["\"uid\":"]).await;
+    k.file("made.json", r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"raw"}}"#);
+    k.says("create --raw /api/v1/namespaces/{ns}/configmaps -f {dir}/made.json", &["\"uid\":"]).await;
     k.file("generated.yaml", "{apiVersion: v1, kind: ConfigMap, metadata: {generateName: some-}}");
     k.says("create -f {dir}/generated.yaml", &["configmap/some-"]).await;
     k.file("unknown.yaml", UNKNOWN);
