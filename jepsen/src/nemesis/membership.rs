@@ -1,7 +1,7 @@
 //! Members that come, go, and are lost with their data. One at a time, while all others are well: the group keeps its quorum.
 
 use super::members::no_store;
-use super::processes::restart_ended;
+use super::processes::well;
 use super::{Fault, leader, some};
 use crate::target::{Group, System};
 use anyhow::{Context, Result};
@@ -10,11 +10,6 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::Instant;
-
-/// How long all members may take to be well before one of them is changed: an earlier fault may just be over.
-const WELL: Duration = Duration::from_secs(45);
 
 #[derive(Clone, Copy)]
 enum Change {
@@ -28,18 +23,6 @@ enum Change {
 
 async fn anyone(group: &dyn System, rng: &mut StdRng) -> String {
     if rng.random_bool(0.5) { leader(group, rng).await } else { some(group, rng, 1).remove(0) }
-}
-
-/// Waits until all members are well. One whose disk failed just before may end only now, and is started again.
-async fn well(group: &dyn System) -> Result<()> {
-    let deadline = Instant::now() + WELL;
-    loop {
-        restart_ended(group).await?;
-        match group.ready(WELL).await {
-            Err(_) if Instant::now() < deadline => {}
-            done => return done,
-        }
-    }
 }
 
 async fn removed(group: &Group, name: &str) -> Result<()> {

@@ -8,6 +8,8 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 
 #[derive(Clone, Copy)]
 enum Who {
@@ -50,6 +52,21 @@ impl Fault for Kill {
 
     async fn end(&self, group: &dyn System) -> Result<()> {
         restart_ended(group).await
+    }
+}
+
+/// How long all members may take to be well: an earlier fault may just be over.
+const WELL: Duration = Duration::from_secs(45);
+
+/// Waits until all members are well. One whose disk failed just before may end only now, and is started again.
+pub(super) async fn well(group: &dyn System) -> Result<()> {
+    let deadline = Instant::now() + WELL;
+    loop {
+        restart_ended(group).await?;
+        match group.ready(WELL).await {
+            Err(_) if Instant::now() < deadline => {}
+            done => return done,
+        }
     }
 }
 
