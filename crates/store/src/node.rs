@@ -17,7 +17,7 @@ use openraft::errors::{ClientWriteError, RaftError};
 use prost::Message;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{RwLock, Semaphore, mpsc, watch};
+use tokio::sync::{RwLock, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tricorn_mvcc::Limits;
@@ -76,6 +76,24 @@ pub(crate) enum Attempt<T> {
 async fn replaced(leadership: &mut watch::Receiver<Leadership>, leader: u64) {
     if leadership.wait_for(|now| now.leader.is_some_and(|id| id != leader)).await.is_err() {
         std::future::pending::<()>().await;
+    }
+}
+
+/// Puts what is asked into a bounded queue, and waits for the answer of whoever takes it out. `ask` is handed where the answer goes.
+pub(crate) async fn queued<Q, T>(
+    queue: &mpsc::Sender<Q>,
+    deadline: Instant,
+    ask: impl FnOnce(oneshot::Sender<Result<T>>) -> Q,
+) -> Result<T> {
+    let (done, answer) = oneshot::channel();
+    queue.try_send(ask(done)).map_err(|error| match error {
+        mpsc::error::TrySendError::Full(_) => Error::TooManyRequests,
+        mpsc::error::TrySendError::Closed(_) => Error::Stopped,
+    })?;
+    match tokio::time::timeout_at(deadline, answer).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(Error::Stopped),
+        Err(_) => Err(Error::Timeout),
     }
 }
 

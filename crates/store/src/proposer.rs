@@ -5,7 +5,7 @@
 //! and no command would be answered sooner.
 
 use crate::error::{Error, Result};
-use crate::node::{Attempt, Node};
+use crate::node::{Attempt, Node, queued};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -214,16 +214,7 @@ fn share(group: Vec<Ask>, result: Result<Attempt<Reply>>) {
 impl Node {
     /// Has commands applied together with what else is being proposed, and waits for their answer.
     pub async fn ask(&self, load: Load, forwarded: bool, deadline: tokio::time::Instant) -> Result<Attempt<Reply>> {
-        let (done, answer) = oneshot::channel();
-        self.proposals.try_send(Ask { load, forwarded, done }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Error::TooManyRequests,
-            mpsc::error::TrySendError::Closed(_) => Error::Stopped,
-        })?;
-        match tokio::time::timeout_at(deadline, answer).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(Error::Stopped),
-            Err(_) => Err(Error::Timeout),
-        }
+        queued(&self.proposals, deadline, |done| Ask { load, forwarded, done }).await
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use crate::link::Lane;
 use crate::mutation::{Mutation, active};
-use crate::node::{Attempt, Node};
+use crate::node::{Attempt, Node, queued};
 use openraft::ReadPolicy;
 use openraft::errors::{LinearizableReadError, RaftError};
 use std::sync::Arc;
@@ -67,24 +67,10 @@ where
     }
 }
 
-/// Waits for the next round.
-async fn next_round<T>(queue: &mpsc::Sender<Waiter<T>>, deadline: Instant) -> Result<T> {
-    let (waiter, ready) = oneshot::channel();
-    queue.try_send(waiter).map_err(|error| match error {
-        mpsc::error::TrySendError::Full(_) => Error::TooManyRequests,
-        mpsc::error::TrySendError::Closed(_) => Error::Stopped,
-    })?;
-    match tokio::time::timeout_at(deadline, ready).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(_)) => Err(Error::Stopped),
-        Err(_) => Err(Error::Timeout),
-    }
-}
-
 impl Node {
     /// Returns once everything that was committed when it was called has been applied here.
     pub async fn read_barrier(&self) -> Result<()> {
-        next_round(&self.barriers, self.deadline()).await
+        queued(&self.barriers, self.deadline(), |waiter| waiter).await
     }
 
     async fn barrier(&self) -> Result<()> {
@@ -107,7 +93,7 @@ impl Node {
 
     /// The index up to which a reader must have applied, from the next round of this member, which must lead.
     pub async fn read_index(&self, deadline: Instant) -> Result<Attempt<u64>> {
-        next_round(&self.indices, deadline).await
+        queued(&self.indices, deadline, |waiter| waiter).await
     }
 
     /// Finds out whether this member still leads, and up to where a reader must have applied.
